@@ -1,0 +1,1 @@
+"""Speaks Kubernetes, and nothing else in the package does."""

@@ -1,0 +1,189 @@
+"""Jobs as small frozen views, their names and marks, and the calls that change them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapter.cluster.connection import MERGE_PATCH, ApiError, Connection
+from adapter.cluster.pods import Pod
+
+MANAGED_BY = "claude-k8s-adapter"
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+INSTANCE_LABEL = "claude-k8s/instance"
+RUN_LABEL = "claude-k8s/run"
+RUN_ID = "claude-k8s/run-id"
+"""Annotation: the run id as it was given (a label could not hold every one)."""
+REQUEST = "claude-k8s/request"
+"""Annotation: the request's hash. The same name with another hash is a conflict."""
+CANCEL = "claude-k8s/cancel"
+"""Annotation: the run is to be cancelled; its value says why. Durable: a crash does not forget it."""
+RESULT = "claude-k8s/result"
+"""Annotation: the result that was accepted, as JSON."""
+
+RESULT_BYTES = 64 * 1024
+"""A result on a Job is not longer: all annotations together may have 256 KiB."""
+
+
+def slug(text: str, most: int) -> str:
+    """The text as a DNS label of at most `most` characters; may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
+
+
+def job_name(instance: str, run_id: str) -> str:
+    """The Job's name: a function of instance and run id, so that creating a run twice creates it once."""
+    digest = hashlib.sha256(f"{instance}\0{run_id}".encode()).hexdigest()[:10]
+    return "-".join(part for part in ("ck", slug(run_id, 36), digest) if part)
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """A short hash of plain JSON, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def selector(instance: str) -> str:
+    """What every Job and pod of the instance matches, and nothing else does."""
+    return f"{MANAGED_LABEL}={MANAGED_BY},{INSTANCE_LABEL}={instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the adapter wants to know of a Job.
+
+    `ending` is the reason of SuccessCriteriaMet or FailureTarget, which come before the condition that says
+    `complete` or `failed` (Kubernetes 1.31 and later).
+    """
+
+    name: str
+    uid: str
+    version: str
+    deleting: bool
+    suspended: bool
+    request: str | None
+    cancel: str | None
+    result: str | None
+    complete: bool
+    failed: str | None
+    failed_message: str | None
+    failing: str | None
+    grace: int
+
+    @property
+    def over(self) -> bool:
+        """Whether a condition says that the Job has ended."""
+        return self.complete or self.failed is not None
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Job:
+        """The view of a raw Job."""
+        meta, spec, status = (raw.get(part) or {} for part in ("metadata", "spec", "status"))
+        notes = meta.get("annotations") or {}
+        true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+        failed, failing = true.get("Failed"), true.get("FailureTarget")
+        template = (spec.get("template") or {}).get("spec") or {}
+        return cls(
+            name=meta["name"],
+            uid=meta.get("uid") or "",
+            version=str(meta.get("resourceVersion") or ""),
+            deleting=bool(meta.get("deletionTimestamp")),
+            suspended=bool(spec.get("suspend")),
+            request=notes.get(REQUEST),
+            cancel=notes.get(CANCEL),
+            result=notes.get(RESULT),
+            complete="Complete" in true,
+            failed=(failed.get("reason") or "Failed") if failed else None,
+            failed_message=failed.get("message") if failed else None,
+            failing=(failing.get("reason") or "Failed") if failing else None,
+            grace=int(template.get("terminationGracePeriodSeconds") or 30),
+        )
+
+
+class Jobs:
+    """The calls that a run makes about its Job, each with a deadline of `call` seconds."""
+
+    def __init__(self, connection: Connection, namespace: str, *, call: float) -> None:
+        self._connection = connection
+        self._call = call
+        self.namespace = namespace
+        self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._core = f"/api/v1/namespaces/{namespace}"
+
+    async def create(self, manifest: dict[str, Any]) -> Job:
+        """Creates the Job. A second create of the same name is an `ApiError` 409."""
+        return Job.of(await self._connection.call("POST", self._path, body=manifest, deadline=self._call))
+
+    async def get(self, name: str) -> Job | None:
+        """The Job, or None if the API server says that there is none of this name."""
+        try:
+            return Job.of(await self._connection.call("GET", f"{self._path}/{name}", deadline=self._call))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def pod(self, name: str) -> Pod | None:
+        """The pod, or None if the API server says that there is none of this name."""
+        try:
+            return Pod.of(await self._connection.call("GET", f"{self._core}/pods/{name}", deadline=self._call))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def pods(self, uid: str) -> list[Pod]:
+        """The Job's pods, oldest first: by the Job's UID, since an earlier Job's pod can bear the same job-name."""
+        query = [("labelSelector", f"batch.kubernetes.io/controller-uid={uid}")]
+        answer = await self._connection.call("GET", f"{self._core}/pods", query=query, deadline=self._call)
+        raws = sorted(answer.get("items") or (), key=lambda raw: str(raw["metadata"].get("creationTimestamp")))
+        return [Pod.of(raw) for raw in raws]
+
+    async def resume(self, job: Job) -> Job:
+        """Lets the Job run, if it is still exactly the one we saw."""
+        return await self._patch(job, {"resourceVersion": job.version}, {"suspend": False})
+
+    async def suspend(self, job: Job) -> Job:
+        """Stops the Job: its pods end."""
+        return await self._patch(job, {}, {"suspend": True})
+
+    async def annotate(self, job: Job, key: str, value: str) -> Job:
+        """Writes one annotation."""
+        return await self._patch(job, {"annotations": {key: value}}, None)
+
+    async def delete(self, job: Job, policy: str, *, version: bool = False) -> None:
+        """Deletes this very Job (by UID). One that is gone, or replaced, is as good as deleted.
+
+        `policy` is always given: without one the Job's pods would be orphaned and run on. With `version`, only
+        if nothing about the Job has changed since we saw it: a 409 is raised then.
+        """
+        preconditions = {"uid": job.uid} | ({"resourceVersion": job.version} if version else {})
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": policy,
+            "preconditions": preconditions,
+        }
+        try:
+            await self._connection.call("DELETE", f"{self._path}/{job.name}", body=body, deadline=self._call)
+        except ApiError as error:
+            replaced = error.status == 409 and "UID in the precondition" in error.message
+            if error.status != 404 and not replaced:
+                raise
+
+    async def warnings(self, uid: str) -> list[tuple[str, str]]:
+        """Reason and message of the Warning events about an object, oldest first."""
+        query = [("fieldSelector", f"involvedObject.uid={uid},type=Warning"), ("limit", "100")]
+        answer = await self._connection.call("GET", f"{self._core}/events", query=query, deadline=self._call)
+        events = sorted(
+            answer.get("items") or (), key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or "")
+        )
+        return [(str(e.get("reason") or ""), " ".join(str(e.get("message") or "").split())) for e in events]
+
+    async def _patch(self, job: Job, meta: dict[str, Any], spec: dict[str, Any] | None) -> Job:
+        body = {"metadata": {"uid": job.uid, **meta}} | ({"spec": spec} if spec else {})
+        path = f"{self._path}/{job.name}"
+        answer = await self._connection.call("PATCH", path, body=body, content_type=MERGE_PATCH, deadline=self._call)
+        return Job.of(answer)

@@ -1,0 +1,173 @@
+"""What a run says to its plane: beats, events, log and the result. No failure of a plane gets out of here."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import structlog
+
+from adapter.backoff import Backoff
+from adapter.cluster.framing import Batch
+from adapter.limits import Limits
+from adapter.plane import Beat, Event, LogChunk, Plane
+from adapter.run import LogSummary, RunResult
+from adapter.spool import Spool
+
+MOST_EVENTS = 1000
+"""Events kept for a plane that does not take them; the oldest go first."""
+
+
+class Herald:
+    """Events: told at once, delivered in order by a task of their own, so that nobody ever waits for them."""
+
+    def __init__(self, plane: Plane, limits: Limits, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._plane, self._limits, self._log = plane, limits, log
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._news, self._idle = anyio.Event(), anyio.Event()
+
+    def tell(self, kind: str, message: str, **data: Any) -> None:
+        """Something happened."""
+        self._log.info(message, kind=kind, **data)
+        self._put(Event(kind=kind, message=message, at=anyio.current_time(), data=data))
+
+    def _put(self, event: Event) -> None:
+        self._events.append(event)
+        self._idle = anyio.Event() if self._idle.is_set() else self._idle
+        self._news.set()
+
+    def trace(self, task: str, state: str) -> None:
+        """A task of the run began or ended."""
+        self._put(
+            Event(
+                kind="task",
+                message=f"{task} {state}",
+                at=anyio.current_time(),
+                data={"task": task, "state": state},
+            )
+        )
+
+    async def run(self) -> None:
+        """Delivers until it is cancelled."""
+        while True:
+            while self._events:
+                await self._deliver(self._events.popleft())
+            self._idle.set()
+            self._news = anyio.Event()
+            await self._news.wait()
+
+    async def flushed(self) -> None:
+        """Waits until every event was delivered, or could not be."""
+        while self._events:
+            await self._idle.wait()
+
+    async def _deliver(self, event: Event) -> None:
+        try:
+            with anyio.fail_after(self._limits.call):
+                await self._plane.event(event)
+        except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+            self._log.warning("plane.event_failed", error=repr(error))
+
+
+class Courier:
+    """Log: from the spool to the plane, each chunk until it is taken. The cursor moves only then."""
+
+    def __init__(self, plane: Plane, spool: Spool, offset: int, limits: Limits, herald: Herald) -> None:
+        self._plane, self._spool, self._limits, self._herald = plane, spool, limits, herald
+        self._notes: list[str] = []
+        self.offset = offset
+
+    def note(self, text: str) -> None:
+        """Something of the log is missing, or may be: said once, beside the log, with its place."""
+        if text not in self._notes:
+            self._notes.append(text)
+        self._herald.tell("log_gap", text, offset=self.offset)
+
+    def summary(self) -> LogSummary:
+        """What became of the log so far."""
+        return LogSummary(delivered=self.offset, complete=not self._notes, notes=tuple(self._notes))
+
+    async def run(self) -> None:
+        """Delivers until the spool is closed and empty."""
+        try:
+            while (batch := await self._spool.get()) is not None:
+                if batch.gap:
+                    self.note(batch.gap)
+                else:
+                    await self._deliver(batch)
+        finally:
+            if self._spool.pending:
+                self._notes.append(f"log incomplete: the plane did not take the last {self._spool.pending} bytes")
+            self._spool.discard()
+
+    async def _deliver(self, batch: Batch) -> None:
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        chunk = LogChunk(
+            offset=self.offset,
+            data=batch.data,
+            cursor=batch.cursor,
+            stamp=batch.stamp.decode("ascii"),
+            continued=batch.continued,
+        )
+        while not await self._taken(chunk):
+            await backoff.wait()
+        self.offset += len(chunk.data)
+
+    async def _taken(self, chunk: LogChunk) -> bool:
+        try:
+            with anyio.fail_after(self._limits.sink):
+                await self._plane.log(chunk)
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything, and may not end a run
+            self._herald.tell("sink", f"the log sink failed, trying again: {error!r}", offset=chunk.offset)
+            return False
+        return True
+
+
+class Heart:
+    """The keepalive: beats while the run's work lasts, honestly, and never after the result was accepted."""
+
+    def __init__(self, plane: Plane, limits: Limits, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._plane, self._limits, self._log = plane, limits, log
+        self._speaking = anyio.Lock()
+        self._in_flight = anyio.CancelScope()
+        self._accepted = False
+
+    async def run(self, beat: Callable[[], Beat | None]) -> None:
+        """Beats until it is cancelled. `beat` says what there is to say; None: the supervisor is stuck."""
+        while True:
+            now = beat()
+            if now is None:
+                self._log.error("keepalive.stuck", hint="the supervisor has not observed its Job; no beat is sent")
+            else:
+                await self._beat(now)
+            await anyio.sleep(self._limits.beat * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, no secret
+
+    async def _beat(self, beat: Beat) -> None:
+        async with self._speaking:
+            if self._accepted:
+                return
+            try:
+                with anyio.fail_after(self._limits.call) as self._in_flight:
+                    await self._plane.beat(beat)
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                self._log.warning("plane.beat_failed", error=repr(error))
+
+    async def report(self, result: RunResult) -> bool:
+        """One try to report. A beat in flight is awaited first, for a moment: it must not follow the result."""
+        with anyio.move_on_after(self._limits.beat_in_flight) as waiting:
+            await self._speaking.acquire()
+        if waiting.cancelled_caught:
+            self._in_flight.cancel()
+            await self._speaking.acquire()
+        try:
+            with anyio.fail_after(self._limits.call):
+                await self._plane.result(result)
+            self._accepted = True
+        except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+            self._log.warning("plane.result_failed", error=repr(error))
+        finally:
+            self._speaking.release()
+        return self._accepted

@@ -1,0 +1,168 @@
+"""Many runs: the adapter that a host opens once, and the runs it supervises through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import structlog
+
+from adapter.cluster.connection import Connection
+from adapter.cluster.credentials import Source
+from adapter.cluster.jobs import CANCEL, Jobs, job_name, selector
+from adapter.cluster.watching import Feed
+from adapter.errors import TABLE, AdapterError, Code
+from adapter.launch import instance_name
+from adapter.limits import Limits
+from adapter.plane import Plane
+from adapter.plane.callbacks import CallbackPlane
+from adapter.run import Outcome, RunRequest, RunResult
+from adapter.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+
+
+class Adapter:
+    """Runs requests as Jobs of one namespace. Made by `connect`; any number of runs at once.
+
+    Its watch lives in tasks of its own, so that it can be opened in one task and closed in another.
+    """
+
+    def __init__(self, connection: Connection, namespace: str, instance: str, limits: Limits) -> None:
+        self._connection, self._limits = connection, limits
+        self.namespace, self.instance = namespace, instance
+        self._feed = Feed(connection, namespace, selector(instance), limits)
+        self._watching: asyncio.Task[None] | None = None
+        self._runs: dict[str, Supervisor] = {}
+        self._over = anyio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        instance: str = "default",
+        limits: Limits | None = None,
+    ) -> AsyncIterator[Adapter]:
+        """Opens an adapter; leaving the context lets go of its runs and closes it.
+
+        Without a `kubeconfig` it takes what kubectl would take, or the pod's service account. `instance` names whose
+        Jobs these are: only adapters of the same instance adopt them. Raises `ConnectError` with the cause.
+        """
+        adapter = await cls.open(
+            kubeconfig=kubeconfig, context=context, namespace=namespace, instance=instance, limits=limits
+        )
+        try:
+            yield adapter
+        finally:
+            with anyio.CancelScope(shield=True):
+                await adapter.aclose()
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        instance: str = "default",
+        limits: Limits | None = None,
+    ) -> Adapter:
+        """As `connect`, for whoever calls `aclose` by hand."""
+        limits = limits or Limits()
+        connection = await Connection.open(Source(kubeconfig, context), deadline=limits.call)
+        return cls(connection, namespace or connection.namespace, instance_name(instance), limits)
+
+    async def run(self, request: RunRequest, plane: Plane | None = None) -> RunResult:
+        """Runs a request to its end and returns its result. Never raises for what a run can meet.
+
+        Cancelling the calling task lets go of the run: its Job goes on, and the same request, later or elsewhere,
+        comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`.
+        """
+        if request.run_id in self._runs:
+            return _failure(request, Code.CONFLICT, f"run {request.run_id!r} is supervised here already")
+        self._watch()
+        supervisor = Supervisor(
+            request,
+            plane or CallbackPlane(),
+            connection=self._connection,
+            feed=self._feed,
+            instance=self.instance,
+            limits=self._limits,
+        )
+        self._runs[request.run_id] = supervisor
+        try:
+            return await _uncancelled(supervisor, request)
+        finally:
+            del self._runs[request.run_id]
+            self._over.set()
+
+    async def cancel(self, run_id: str, why: str = "") -> bool:
+        """Cancels a run of this instance, whoever supervises it: written on its Job. False if there is no such Job.
+
+        Raises `AdapterError` when the API server did not take it.
+        """
+        jobs = Jobs(self._connection, self.namespace, call=self._limits.call)
+        job = await jobs.get(job_name(self.instance, run_id))
+        if job is None:
+            return False
+        await jobs.annotate(job, CANCEL, why)
+        return True
+
+    async def aclose(self) -> None:
+        """Lets go of every run, then closes the connection. May be called from any task."""
+        while self._runs:
+            for supervisor in self._runs.values():
+                supervisor.let_go()
+            self._over = anyio.Event()
+            await self._over.wait()
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        await self._connection.close()
+
+    def _watch(self) -> None:
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._feed.run(), name="claude-k8s feed")
+            self._watching.add_done_callback(_tell_death)
+
+
+async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult:
+    """The run's result; the host's cancellation passed on even where a scope's own one swallowed it (anyio #1214)."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        result = await supervisor.supervise()
+    except* (AdapterError, Exception) as group:
+        error = _first(group)
+        log.error("run.fault", run_id=request.run_id, exc_info=error)
+        result = _failure(request, Code.INTERNAL, f"{type(error).__name__}: {error}", Outcome.UNKNOWN)
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _failure(request: RunRequest, code: Code, message: str, outcome: Outcome = Outcome.FAILED) -> RunResult:
+    row = TABLE[code]
+    return RunResult(
+        run_id=request.run_id,
+        outcome=outcome,
+        code=code,
+        message=message,
+        hint=row.hint,
+        transient=row.transient,
+    )
+
+
+def _tell_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("feed.died", exc_info=error)

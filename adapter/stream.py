@@ -1,0 +1,124 @@
+"""The log of one run: followed, spooled, delivered, and, when the run is over, read to its end."""
+
+from __future__ import annotations
+
+import anyio
+
+from adapter.backoff import Backoff
+from adapter.case import Case, EndKind
+from adapter.cluster.connection import Connection
+from adapter.cluster.cursor import Cursor
+from adapter.cluster.following import Follower, Read
+from adapter.cluster.pods import Pod
+from adapter.limits import Limits
+from adapter.mouth import Courier, Herald
+from adapter.plane import Plane, Position
+from adapter.run import LogSummary
+from adapter.spool import Spool
+from adapter.watch import Watch
+
+_MISSING = {
+    Read.GONE: "log incomplete: the pod was gone before its log was read to the end",
+    Read.NOT_YET: "log incomplete: the kubelet did not find the log",
+    Read.FAILED: "log incomplete: the log could not be read to its end",
+}
+
+
+class LogStream:
+    """`follow` and `deliver` are tasks of the run; `drain` is a step of its tail."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        connection: Connection,
+        namespace: str,
+        watch: Watch,
+        limits: Limits,
+        herald: Herald,
+    ) -> None:
+        self._plane, self._connection, self._namespace = plane, connection, namespace
+        self._watch, self._limits, self._herald = watch, limits, herald
+        self._spool = Spool(limits.memory, limits.disk)
+        self._cursor = Cursor()
+        self._reader: Follower | None = None
+        self._courier = Courier(plane, self._spool, 0, limits, herald)
+
+    async def resume(self) -> None:
+        """For an adopted Job: asks the plane where its log ends, and goes on from there."""
+        position = await self._position()
+        try:
+            self._cursor = Cursor.parse(str(position.cursor)) if position else Cursor()
+            self._courier.offset = position.offset if position else 0
+        except ValueError:
+            position = None
+        if position is None:
+            self._herald.tell(
+                "log_restart", "the plane does not say where its log ends: it is given from the beginning"
+            )
+
+    async def follow(self) -> None:
+        """Follows from the pod's start until cancelled."""
+        reader = self._reader_of(await self._watch.started())
+        await reader.follow(self._watch.news)
+        if reader.refused:
+            self._courier.note(f"log incomplete: it may not be read: {reader.refused}")
+
+    async def deliver(self) -> None:
+        """Delivers what was followed until the log is over and everything of it was taken."""
+        await self._courier.run()
+
+    async def drain(self, kind: EndKind) -> None:
+        """Reads what the follow has not; once at once, and once more when a pod in its grace period has ended."""
+        case = self._watch.case
+        if case.pod and (kind is not EndKind.VERDICT or case.ever_ran):
+            reader = self._reader_of(case.pod)
+            read = await self._rest(reader, case)
+            if not case.quiet and kind is EndKind.OVER:
+                await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
+                read = await self._rest(reader, case)
+            self._say_missing(read, reader, case)
+            reader.finish()
+        self._spool.close()
+
+    def summary(self) -> LogSummary:
+        """What became of the log."""
+        return self._courier.summary()
+
+    def _say_missing(self, read: Read, reader: Follower, case: Case) -> None:
+        if read is Read.REFUSED and reader.refused:
+            self._courier.note(f"log incomplete: it may not be read: {reader.refused}")
+        elif read in _MISSING and (case.started or reader.progress.received):
+            self._courier.note(_MISSING[read])
+
+    async def _rest(self, reader: Follower, case: Case) -> Read:
+        """Reads on to what is there now; tries again while that makes progress, and for a moment without."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        began = anyio.current_time()
+        while True:
+            read = await reader.rest(self._limits.stall)
+            worth_another = read is Read.FAILED or (read is Read.NOT_YET and case.started)
+            stalled = anyio.current_time() - max(began, reader.progress.at) >= self._limits.stall
+            if not worth_another or stalled:
+                return read
+            await backoff.wait()
+
+    def _reader_of(self, pod: Pod) -> Follower:
+        if self._reader is None:
+            self._reader = Follower(
+                self._connection,
+                self._namespace,
+                pod.name,
+                cursor=self._cursor,
+                limits=self._limits,
+                put=self._spool.put,
+                room=self._spool.room,
+            )
+        return self._reader
+
+    async def _position(self) -> Position | None:
+        with anyio.move_on_after(self._limits.call):
+            try:
+                return await self._plane.position()
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                self._herald.tell("sink", f"the plane did not say where its log ends: {error!r}")
+        return None

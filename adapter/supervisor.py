@@ -1,0 +1,305 @@
+"""THE HEART: one run, one task group.
+
+    launch --+-- watch      until the end is known
+             +-- follow     from the pod's start; cancelled by the watch -----+
+             +-- deliver    what was followed, to the sink; not cancelled ----+
+             +-- keepalive ---------------------------------------------------+-----------+
+                                                                drain - diagnose - report +- clean up
+
+The watch's end cancels the follow through its handle, so that no stream can outlive its Job. Every step, the tail too,
+is a child of the group; the host's task only waits for the group. (A native `Task.cancel()` goes through a shield in
+the body of a group, but not into a shielded child.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import structlog
+from anyio import TaskHandle
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from adapter.backoff import Backoff
+from adapter.case import Case, End, EndKind
+from adapter.cluster.connection import ApiError, Connection, Unreachable
+from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
+from adapter.cluster.watching import Feed
+from adapter.errors import TABLE, Code
+from adapter.launch import Launch, Launched, Refused, refusal_of
+from adapter.limits import Limits
+from adapter.mouth import Heart, Herald
+from adapter.plane import Beat, Plane
+from adapter.run import Outcome, RunRequest, RunResult
+from adapter.stream import LogStream
+from adapter.verdict import needs_another_look, result_of
+from adapter.watch import Watch
+
+
+class Supervisor:
+    """Supervises one run, from its request to its accepted result. `supervise` is its life and is called once."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        plane: Plane,
+        *,
+        connection: Connection,
+        feed: Feed,
+        instance: str,
+        limits: Limits,
+    ) -> None:
+        self._request, self._plane, self._connection, self._feed, self._limits = (
+            request,
+            plane,
+            connection,
+            feed,
+            limits,
+        )
+        log = structlog.get_logger("adapter").bind(run_id=request.run_id)
+        self._jobs = Jobs(connection, feed.namespace, call=limits.call)
+        self._herald = Herald(plane, limits, log)
+        self._heart = Heart(plane, limits, log)
+        self._launch = Launch(request, self._jobs, instance, limits, self._herald.tell)
+        self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
+        self._group: TaskGroup | None = None
+        self._watch: Watch | None = None
+        self._cancelled: str | None = None
+        self._phase = "launch"
+        self._result = _bare(request, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on")
+
+    async def supervise(self) -> RunResult:
+        """One run, one task group. Cancelling the caller's task lets go of the run, and is passed on."""
+        async with anyio.create_task_group() as self._group:
+            life = self._start(self._live)
+            company = [self._start(task) for task in (self._keepalive, self._listen, self._herald.run)]
+            try:
+                await life.wait()
+            except anyio.get_cancelled_exc_class():
+                self.let_go()
+                raise
+            for task in company:
+                task.cancel()
+        return self._result
+
+    def let_go(self) -> None:
+        """Detaches: at once, or, in the tail, after the step that is under way, which gets a moment."""
+        if self._group:
+            self._step_scope.deadline = min(self._step_scope.deadline, anyio.current_time() + self._limits.let_go)
+            self._group.cancel_scope.cancel()
+
+    # -- the life of a run -------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        """From the request to the accepted result."""
+        try:
+            launched = await self._claim()
+            if launched is None:
+                why = f"cancelled before it was started: {self._cancelled}"
+                await self._report(_bare(self._request, Outcome.CANCELLED, Code.CANCELLED, why))
+            elif launched.earlier:
+                await self._report(launched.earlier)
+            else:
+                await self._supervise_job(launched)
+        except Refused as refused:
+            await self._report(_bare(self._request, Outcome.FAILED, refused.code, refused.text))
+
+    async def _supervise_job(self, launched: Launched) -> None:
+        """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
+        with self._feed.subscribe(launched.job.name) as inbox:
+            case = Case(launched.job, self._limits)
+            watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
+            stream = LogStream(self._plane, self._connection, self._feed.namespace, watch, self._limits, self._herald)
+            await self._let_run(launched, watch, stream)
+
+            deliver = self._start(self._traced, "deliver", stream.deliver)
+            follow = self._start(self._traced, "follow", stream.follow)
+            end = await self._traced("watch", lambda: self._until_end(watch, follow))
+            if end.kind is EndKind.UNSEEN:
+                self._result = replace(self._result, message=end.text)
+                deliver.cancel()
+                return
+
+            tail = anyio.current_time() + self._limits.tail
+            with self._step("drain", self._limits.tail * 0.8):
+                await self._stop(end, watch)
+                await stream.drain(end.kind)
+                await deliver.wait()
+            deliver.cancel()
+            await deliver.wait()
+            with self._step("diagnose", tail - anyio.current_time()):
+                await self._diagnose(end, watch)
+            await checkpoint()
+            result = result_of(self._request.run_id, case, end, stream.summary())
+            accepted = await self._report(result)
+            await checkpoint()
+            with self._step("clean up", self._limits.call * 2):
+                if accepted:
+                    await self._clean_up(end, case, result)
+
+    async def _until_end(self, watch: Watch, follow: TaskHandle[Any]) -> End:
+        """Watches; and the end of the Job ends the follow, directly."""
+        end = await watch.until_end()
+        follow.cancel()
+        return end
+
+    # -- before the Job's time ---------------------------------------------------------------------------------------
+
+    async def _claim(self) -> Launched | None:
+        """The run's Job, suspended, once we can see; None if the run was cancelled before there was one."""
+        with self._claiming:
+            await self._can_see()
+            return await self._launch.claim()
+        await self._launch.withdraw()
+        return None
+
+    async def _can_see(self) -> None:
+        """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        give_up = anyio.current_time() + self._limits.launch
+        while isinstance(problem := await self._feed.listed(), ApiError | Unreachable):
+            refused = refusal_of(problem)
+            if refused.code is not Code.API_UNREACHABLE or anyio.current_time() >= give_up:
+                raise refused
+            await backoff.wait()
+
+    async def _let_run(self, launched: Launched, watch: Watch, stream: LogStream) -> None:
+        """Tells the plane which Job it is, then lets it run. Raises `Refused`; nothing is left behind then."""
+        job, verb = launched.job, "adopted" if launched.adopted else "created"
+        self._herald.tell("job", f"Job {job.name} {verb}", job=job.name, uid=job.uid, namespace=self._feed.namespace)
+        with anyio.move_on_after(self._limits.call):
+            await self._herald.flushed()
+        if launched.adopted:
+            await stream.resume()
+        if self._cancelled is not None and self._group:
+            self._group.start_soon(watch.cancel, self._cancelled)
+        try:
+            watch.case.job = await self._launch.let_run(job, lambda: self._cancelled is not None)
+        except Refused:
+            await self._launch.withdraw()
+            raise
+        watch.case.running(anyio.current_time())
+
+    # -- the tail ----------------------------------------------------------------------------------------------------
+
+    async def _stop(self, end: End, watch: Watch) -> None:
+        """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods."""
+        if end.kind is not EndKind.VERDICT:
+            return
+        with anyio.move_on_after(self._limits.call):
+            try:
+                await self._jobs.suspend(watch.case.job)
+            except (ApiError, Unreachable) as error:
+                self._herald.tell("job", f"the Job could not be stopped: {error}")
+        await watch.until(lambda: watch.case.quiet, watch.case.grace + self._limits.stall)
+
+    async def _diagnose(self, end: End, watch: Watch) -> None:
+        """Looks once more where the streams may lag behind each other: why it ended matters, not only how."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        if end.kind is EndKind.OVER and needs_another_look(watch.case):
+            while not await watch.look():
+                await backoff.wait()
+
+    async def _report(self, result: RunResult) -> bool:
+        """Offers the result until it is accepted, beating all the while; whether it was."""
+        self._phase = "report"
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        give_up = anyio.current_time() + self._limits.report
+        while anyio.current_time() < give_up:
+            with self._step("report", self._limits.call * 2 + self._limits.beat_in_flight):
+                with anyio.move_on_after(self._limits.call):
+                    await self._herald.flushed()
+                if await self._heart.report(result):
+                    self._result = result
+                    return True
+            await backoff.wait()
+        self._result = replace(result, warnings=(*result.warnings, "the plane did not accept this result"))
+        return False
+
+    async def _clean_up(self, end: End, case: Case, result: RunResult) -> None:
+        """Leaves the Job, with its result on it, to its TTL; or deletes it. What may still run stays as it is."""
+        if case.job_gone or case.job.deleting or end.kind is EndKind.NEVER:
+            return
+        try:
+            if not self._request.retain or end.kind is EndKind.VERDICT or case.suspended:
+                await self._jobs.delete(case.job, "Background")
+            else:
+                await self._jobs.annotate(case.job, RESULT, json.dumps(result.to_json())[:RESULT_BYTES])
+        except (ApiError, Unreachable) as error:
+            self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
+
+    # -- beside it ---------------------------------------------------------------------------------------------------
+
+    async def _keepalive(self) -> None:
+        """Beats from acceptance until the result is accepted."""
+        await self._traced("keepalive", lambda: self._heart.run(self._beat))
+
+    def _beat(self) -> Beat | None:
+        """What there is to say; None when the watch is stuck: then silence is the truth."""
+        watch, now = self._watch, anyio.current_time()
+        if watch and self._phase == "watch" and now - watch.attempted_at > self._limits.stuck:
+            return None
+        ago = now - watch.observed_at if watch else None
+        return Beat(run_id=self._request.run_id, phase=self._phase, observed_ago=ago)
+
+    async def _listen(self) -> None:
+        """Waits for the run's cancel, and passes it on to whoever has the run at that moment."""
+        self._cancelled = await self._cancellation()
+        self._herald.tell("cancel", f"cancelling: {self._cancelled}")
+        if self._watch:
+            await self._watch.cancel(self._cancelled)
+        else:
+            self._claiming.cancel()
+
+    async def _cancellation(self) -> str:
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        while True:
+            try:
+                return await self._plane.cancellation()
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                self._herald.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
+            await backoff.wait()
+
+    def _start(self, task: Callable[..., Any], *args: Any) -> TaskHandle[Any]:
+        assert self._group is not None  # noqa: S101 - set by supervise, which starts everything
+        return self._group.start_soon(task, *args)
+
+    @contextmanager
+    def _step(self, phase: str, seconds: float) -> Iterator[None]:
+        """One step of the tail: bounded, and not cut off when the adapter lets go of the run meanwhile."""
+        self._phase = phase
+        with anyio.move_on_after(seconds, shield=True) as self._step_scope, self._span(phase):
+            yield
+
+    async def _traced(self, name: str, task: Callable[[], Awaitable[Any]]) -> Any:
+        with self._span(name):
+            return await task()
+
+    @contextmanager
+    def _span(self, task: str) -> Iterator[None]:
+        """Tells when a task of the run began and ended."""
+        if task == "watch":
+            self._phase = task
+        self._herald.trace(task, "began")
+        try:
+            yield
+        finally:
+            self._herald.trace(task, "ended")
+
+
+def _bare(request: RunRequest, outcome: Outcome, code: Code, message: str) -> RunResult:
+    """A result without a container to speak of."""
+    row = TABLE[code]
+    return RunResult(
+        run_id=request.run_id,
+        outcome=outcome,
+        code=code,
+        message=message,
+        hint=row.hint,
+        transient=row.transient,
+    )
