@@ -114,6 +114,11 @@ class Adapter:
         await jobs.annotate(job, CANCEL, why)
         return True
 
+    def let_go(self, run_id: str) -> None:
+        """Detaches one run: its `run` returns with the outcome `detached`, its Job goes on."""
+        if supervisor := self._runs.get(run_id):
+            supervisor.let_go()
+
     async def aclose(self) -> None:
         """Lets go of every run, then closes the connection. May be called from any task."""
         while self._runs:

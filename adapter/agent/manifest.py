@@ -56,9 +56,8 @@ def _container(request: RunRequest) -> dict[str, Any]:
         "name": AGENT,
         "image": request.image,
         "imagePullPolicy": "IfNotPresent",
-        # The kubelet expands $(NAME) in a command: what is meant literally must be escaped.
-        "command": [part.replace("$(", "$$(") for part in request.command],
-        "env": [{"name": name, "value": value.replace("$(", "$$(")} for name, value in request.env.items()],
+        "command": [_literal(part) for part in request.command],
+        "env": [{"name": name, "value": _literal(value)} for name, value in request.env.items()],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -68,3 +67,8 @@ def _container(request: RunRequest) -> dict[str, Any]:
     if bounds:
         container["resources"] = {"limits": bounds, "requests": bounds}
     return container
+
+
+def _literal(text: str) -> str:
+    """The text as the kubelet must be given it: it expands `$(NAME)`, and takes `$$` for `$`."""
+    return text.replace("$", "$$")

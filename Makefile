@@ -1,0 +1,45 @@
+# Everything here creates its own .venv; nothing needs Docker, a cluster or Go, but for what its line says.
+PYTHON ?= python3
+BIN := .venv/bin
+BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
+
+.PHONY: demo test check format docs test-cluster bench image clean
+
+demo: .venv/done         ## four short runs on the embedded cluster, and what became of each
+	@$(BIN)/claude-k8s demo
+
+test: .venv/done         ## all tests that need no cluster
+	@$(BIN)/pytest
+
+check: .venv/done        ## format, lint, types, walls
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: .venv/done
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: .venv/done         ## what is generated of docs/
+	@$(BIN)/python -m adapter.errors > docs/errors.md
+
+test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
+	@$(BIN)/pytest -m cluster --timeout 300
+
+bench: .venv/done        ## the numbers, beside their aims; with a cluster in $$KUBECONFIG and kubectl, beside kubectl's
+	@$(BIN)/python -m tests.bench
+
+image:                   ## the image, with whatever builder is there
+	@test -n "$(BUILDER)" || { echo "no docker, podman or buildah here"; exit 2; }
+	$(BUILDER) build -t claude-k8s-adapter .
+
+.venv/done: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

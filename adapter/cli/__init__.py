@@ -1,0 +1,69 @@
+"""The command `claude-k8s`. Each subcommand's module is imported when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from adapter._version import __version__
+from adapter.cli.settings import CONTEXT, config_option
+from adapter.errors import AdapterError
+
+FAILED = 125
+"""The exit code for whatever the adapter itself could not do (as `docker run` has it)."""
+
+COMMANDS = {
+    "run": "adapter.cli.run:run",
+    "demo": "adapter.cli.demo:demo",
+    "local": "adapter.cli.local:local",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="claude-k8s")
+@config_option
+def cli() -> None:
+    """Runs commands as Kubernetes Jobs: follows the log, notices the end at once, tells the truth about it.
+
+    Every option is also an environment variable, CLAUDE_K8S_NAME, and a line `name = value` in the configuration
+    file; the command line wins over the environment, and that over the file.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: whatever goes wrong is one line and an exit code."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: list[str] | None) -> int:
+    try:
+        status: Any = cli.main(arguments, prog_name="claude-k8s", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        return _say(error.format_message())
+    except AdapterError as error:
+        return _say(str(error))
+
+
+def _say(text: str) -> int:
+    click.echo(f"claude-k8s: {text}", err=True)
+    return FAILED

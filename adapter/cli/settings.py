@@ -1,0 +1,93 @@
+"""Options that are flags, environment variables and lines of a configuration file, in this order of precedence."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def setting(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """A click option that is also `CLAUDE_K8S_<NAME>` and `<name>` in the configuration file."""
+    name = max((n for n in names if n.startswith("--")), key=len).partition("/")[0].lstrip("-")
+    variable = "CLAUDE_K8S_" + name.replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, **attributes)
+
+
+def default_config() -> Path:
+    """Where the configuration file is looked for."""
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(home).expanduser() / "claude-k8s" / "config.toml"
+
+
+def _load(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    path = value or default_config()
+    if value is None and not path.exists():
+        return
+    try:
+        settings = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.UsageError(f"configuration file {path}: {error}") from error
+    settings = {name.replace("-", "_"): text for name, text in settings.items()}
+    _refuse_unknown(context, path, settings)
+    context.default_map = dict.fromkeys(context.command.list_commands(context), settings)  # type: ignore[attr-defined]
+
+
+def _refuse_unknown(context: click.Context, path: Path, settings: dict[str, Any]) -> None:
+    group = context.command
+    assert isinstance(group, click.Group)  # noqa: S101 - the option is the group's
+    commands = [group.get_command(context, name) for name in group.list_commands(context)]
+    known = {parameter.name for command in commands if command for parameter in command.params}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise click.UsageError(f"configuration file {path}: unknown setting {unknown[0]!r}")
+
+
+def config_option(command: F) -> F:
+    """`--config FILE` on the group: read before any command, so that it gives their defaults."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="CLAUDE_K8S_CONFIG",
+        show_envvar=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_load,
+        help="Configuration file (TOML).  [default: ~/.config/claude-k8s/config.toml]",
+    )(command)
+
+
+def cluster_options(command: F) -> F:
+    """Which cluster: for every command that talks to one."""
+    options = (
+        setting("--local", is_flag=True, help="The embedded cluster: commands run on THIS machine, as you."),
+        setting("--kubeconfig", help="Kubeconfig file; as kubectl takes it if not given.", metavar="FILE"),
+        setting("--context", help="Context of the kubeconfig.", metavar="NAME"),
+        setting("--namespace", "-n", help="Namespace; that of the context if not given.", metavar="NAME"),
+        setting("--instance", help="Whose runs these are; user and machine if not given.", metavar="NAME"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class Duration(click.ParamType[int]):
+    """Whole seconds, or a number with s, m or h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+        number = text[:-1] if factor else text
+        if not (number.isascii() and number.isdigit()):
+            self.fail(f"{text!r} is no duration: give seconds, or such as 90s, 5m, 2h", param, ctx)
+        return int(number) * (factor or 1)
