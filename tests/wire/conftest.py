@@ -1,0 +1,153 @@
+"""An embedded cluster and an adapter for each test; afterwards nothing may be left of either."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import pytest
+
+from adapter import Adapter, Limits, RunRequest, RunResult
+from adapter.local import LocalCluster, StreamRecord
+from tests.recorder import Recorder
+
+FAST = Limits(
+    call=3,
+    launch=5,
+    beat=0.05,
+    stuck=2,
+    silence=1.5,
+    safety=0.3,
+    grace=0.4,
+    no_pod=0.1,
+    schedule=1.5,
+    start=3,
+    ending=1,
+    headers=0.5,
+    news=0.1,
+    stall=0.7,
+    tail=10,
+    report=10,
+    beat_in_flight=0.3,
+    let_go=1,
+    retry_first=0.01,
+    retry_most=0.1,
+)
+"""The proportions of the real limits, small."""
+
+_ids = itertools.count()
+_closings: list[float] = []
+
+
+@dataclass
+class Ran:
+    """A run that has begun: its request, what its plane was told, and the task that waits for its result."""
+
+    request: RunRequest
+    plane: Recorder
+    task: asyncio.Task[RunResult]
+
+    async def result(self, seconds: float = 20) -> RunResult:
+        async with asyncio.timeout(seconds):
+            return await self.task
+
+    @property
+    def job(self) -> str:
+        return str(next(e.data["job"] for e in self.plane.events if e.kind == "job"))
+
+
+@dataclass
+class Site:
+    """A cluster and an adapter for it."""
+
+    cluster: LocalCluster
+    adapter: Adapter
+    tasks: list[asyncio.Task[RunResult]] = field(default_factory=list)
+
+    def start(self, *command: str, plane: Recorder | None = None, **fields: Any) -> Ran:
+        """Begins a run."""
+        return start(self.adapter, *command, plane=plane, tasks=self.tasks, **fields)
+
+    async def running(self, *command: str, said: str = "", **fields: Any) -> Ran:
+        """Begins a run, and returns when its log holds `said`."""
+        run = self.start(*command, **fields)
+        await run.plane.until(lambda: said in run.plane.text)
+        return run
+
+    def pod(self, run: Ran) -> str:
+        """The name of the run's pod."""
+        pods = self.cluster.list("pods")
+        return next(p["metadata"]["name"] for p in pods if p["metadata"]["labels"]["job-name"] == run.job)
+
+    def follows(self) -> list[StreamRecord]:
+        """Every log stream so far."""
+        return [s for s in self.cluster.streams if s.kind == "log" and "follow" in s.query]
+
+
+def start(
+    adapter: Adapter, *command: str, plane: Recorder | None = None, tasks: list[Any] | None = None, **fields: Any
+) -> Ran:
+    """Begins a run on an adapter."""
+    plane = plane or Recorder()
+    fields.setdefault("run_id", f"run-{next(_ids)}")
+    request = RunRequest(command=command, **fields)
+    task = asyncio.create_task(adapter.run(request, plane))
+    if tasks is not None:
+        tasks.append(task)
+    return Ran(request, plane, task)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[LocalCluster]:
+    """An empty embedded cluster."""
+    async with LocalCluster() as cluster:
+        yield cluster
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left"
+    assert not psutil.Process().children(), "a process was left"
+
+
+@pytest.fixture
+async def site(cluster: LocalCluster) -> AsyncIterator[Site]:
+    """An adapter for that cluster. Every follow of it must have been closed by then, and every stream in the end."""
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        site = Site(cluster, adapter)
+        yield site
+        if all(task.done() for task in site.tasks):  # a test that failed may have left a run to be let go of
+            assert not any(s.kind == "log" for s in cluster.open_streams()), "a log stream outlived its run"
+    await cluster.until(lambda c: not c.open_streams())
+    _closings.extend(closings(cluster))
+
+
+def closings(cluster: LocalCluster) -> list[float]:
+    """For each Job that ended: how long after its agent's `terminated` the server saw its last follow closed."""
+    ended: dict[str, float] = {}
+    for change in cluster.history:
+        if change.kind == "Pod" and _terminated(change.object):
+            ended.setdefault(change.object["metadata"]["name"], change.at)
+    follows = [s for s in cluster.streams if s.kind == "log" and "follow" in s.query and s.closed_at]
+    last = {s.path.split("/")[-2]: s.closed_at for s in follows}
+    return [max(0.0, (last[pod] or at) - at) for pod, at in ended.items() if pod in last]
+
+
+def _terminated(pod: dict[str, Any]) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return any(s["name"] == "claude" and "terminated" in s.get("state", {}) for s in statuses)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tell_closings(request: pytest.FixtureRequest) -> Any:
+    """After all tests: how long after their container's end the follows were closed, as the server saw it."""
+    yield
+    if _closings:
+        worst = sorted(_closings)[int(len(_closings) * 0.99)]
+        text = f"follows closed after `terminated`: {len(_closings)}, p99 {worst * 1000:.1f} ms (aim: 50)"
+        request.config.stash.setdefault(CLOSINGS, text)
+
+
+CLOSINGS = pytest.StashKey[str]()
+PYTHON = sys.executable
