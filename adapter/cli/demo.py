@@ -180,7 +180,7 @@ def _timeline(take: Take, width: int) -> Table:
     """Each task as a bar; the server's log stream beneath; the end of the container as a line through all."""
     table = Table(box=None, padding=(0, 1), title=f"{take.scene.name}", title_justify="left", title_style="bold")
     for justify in ("right", "left", "left"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # two of rich's literals
+        table.add_column(justify=justify, no_wrap=True)
     bars = [(task, take.spans[task], "cyan") for task in TASKS if task in take.spans]
     if take.stream:
         bars.insert(2, ("log stream", take.stream, "magenta"))

@@ -279,11 +279,11 @@ class PodWorker:
                 self.node.later(self.node.timing.eof, container.close_logs)
 
     async def _conclude(self) -> None:
-        if self.stop_requested.is_set():
+        if not self.stop_requested.is_set():
+            await self._since_end(self.node.timing.phase)
+            await self.report.tell_at_last()
+        if self.stop_requested.is_set():  # also one that was deleted between its end and its phase
             await self._conclude_stopped()
-            return
-        await self._since_end(self.node.timing.phase)
-        await self.report.tell_at_last()
 
     async def _conclude_stopped(self) -> None:
         """Deleted: end and phase are told at once, and the pod with its log is gone a moment later."""

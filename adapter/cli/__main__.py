@@ -1,0 +1,5 @@
+"""`python -m adapter.cli`."""
+
+from adapter.cli import main
+
+main()
