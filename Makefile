@@ -22,7 +22,8 @@ format: .venv/done
 	@$(BIN)/ruff check --fix .
 
 docs: .venv/done         ## what is generated of docs/
-	@$(BIN)/python -m adapter.errors > docs/errors.md
+	@$(BIN)/python -c 'import adapter.errors as e; print(e.markdown(), end="")' > docs/errors.md
+	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.markdown(), end="")' > docs/rbac.md
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }

@@ -117,6 +117,7 @@ class Case:
     def running(self, now: float) -> None:
         """The Job was let run: its budgets begin."""
         self.let_run, self.let_run_at = not self.job.suspended, now
+        self.see_job(self.job, now)  # an adopted one may be cancelled, ending or failed already
 
     def cancelled(self, why: str, now: float) -> None:
         """The run is to be cancelled; only the first reason counts."""
@@ -144,8 +145,13 @@ class Case:
 
     def end(self, now: float) -> End | None:
         """The end, if it has come."""
-        over = self.job_gone or self.job.over or (self.pod is not None and not self.pod_gone and self.pod.quiet)
-        if over:
+        no_pod = self.pod is None or self.pod_gone
+        if (
+            self.job_gone
+            or self.job.over
+            or (self.suspended and no_pod)
+            or (self.pod and not no_pod and self.pod.quiet)
+        ):
             return End(EndKind.OVER)
         if self.ending_at is not None:
             return End(EndKind.NEVER) if now >= self._last_moment() else None

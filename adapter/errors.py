@@ -1,6 +1,6 @@
 """One table of codes: what each means, whether trying again may help, what the operator can do.
 
-`docs/errors.md` is generated from this table (`python -m adapter.errors`); a test holds the two together.
+`docs/errors.md` is generated from this table (`make docs`); a test holds the two together.
 """
 
 from __future__ import annotations
@@ -195,7 +195,3 @@ def markdown() -> str:
         f"| `{code}` | {row.meaning} | {'yes' if row.transient else 'no'} | {row.hint} |" for code, row in TABLE.items()
     )
     return head + "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")  # noqa: T201 - this is the generator's output

@@ -61,7 +61,7 @@ class Herald:
 
     async def flushed(self) -> None:
         """Waits until every event was delivered, or could not be."""
-        while self._events:
+        while not self._idle.is_set():
             await self._idle.wait()
 
     async def _deliver(self, event: Event) -> None:
@@ -78,6 +78,7 @@ class Courier:
     def __init__(self, plane: Plane, spool: Spool, offset: int, limits: Limits, herald: Herald) -> None:
         self._plane, self._spool, self._limits, self._herald = plane, spool, limits, herald
         self._notes: list[str] = []
+        self._in_hand = 0
         self.offset = offset
 
     def note(self, text: str) -> None:
@@ -99,8 +100,9 @@ class Courier:
                 else:
                     await self._deliver(batch)
         finally:
-            if self._spool.pending:
-                self._notes.append(f"log incomplete: the plane did not take the last {self._spool.pending} bytes")
+            left = self._in_hand + self._spool.pending
+            if left:
+                self._notes.append(f"log incomplete: the plane did not take the last {left} bytes")
             self._spool.discard()
 
     async def _deliver(self, batch: Batch) -> None:
@@ -112,8 +114,10 @@ class Courier:
             stamp=batch.stamp.decode("ascii"),
             continued=batch.continued,
         )
+        self._in_hand = len(chunk.data)
         while not await self._taken(chunk):
             await backoff.wait()
+        self._in_hand = 0
         self.offset += len(chunk.data)
 
     async def _taken(self, chunk: LogChunk) -> bool:

@@ -68,6 +68,7 @@ class Supervisor:
         self._launch = Launch(request, self._jobs, instance, limits, self._herald.tell)
         self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
         self._group: TaskGroup | None = None
+        self._beating: TaskHandle[None]
         self._watch: Watch | None = None
         self._cancelled: str | None = None
         self._phase = "launch"
@@ -76,13 +77,16 @@ class Supervisor:
     async def supervise(self) -> RunResult:
         """One run, one task group. Cancelling the caller's task lets go of the run, and is passed on."""
         async with anyio.create_task_group() as self._group:
+            self._beating = self._start(self._keepalive)
+            company = [self._beating, self._start(self._listen), self._start(self._herald.run)]
             life = self._start(self._live)
-            company = [self._start(task) for task in (self._keepalive, self._listen, self._herald.run)]
             try:
                 await life.wait()
             except anyio.get_cancelled_exc_class():
                 self.let_go()
                 raise
+            with anyio.move_on_after(self._limits.call):
+                await self._herald.flushed()
             for task in company:
                 task.cancel()
         return self._result
@@ -215,6 +219,7 @@ class Supervisor:
                 with anyio.move_on_after(self._limits.call):
                     await self._herald.flushed()
                 if await self._heart.report(result):
+                    self._beating.cancel()
                     self._result = result
                     return True
             await backoff.wait()

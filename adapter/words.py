@@ -73,7 +73,7 @@ def _facts(pod: Pod) -> Iterable[tuple[str, str, str]]:
         yield "disruption", "pod", f"pod {pod.name}: being deleted"
     for container in pod.containers:
         if container.state != "none":
-            yield f"container {container.role} {container.name}", "container", _with_role(container)
+            yield f"{pod.name} {container.role} {container.name}", "container", _with_role(container)
 
 
 def _with_role(container: Container) -> str:

@@ -194,6 +194,8 @@ def _named(error: Exception) -> Exception:
 
     if isinstance(error, TimeoutError):
         return Unreachable("the API server did not answer in time")
+    if isinstance(error, ConnectError):
+        return Unreachable(str(error))  # credentials that could not be renewed, this time
     if isinstance(error, ClientError | OSError | ValueError):
         return Unreachable(" ".join(str(error).split()) or type(error).__name__)
     return error

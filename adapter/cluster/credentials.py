@@ -118,7 +118,7 @@ def _any_file(path: str) -> bool:
 
 def _seconds_until(expiry: dt.datetime) -> float:
     left = (expiry - dt.datetime.now(dt.UTC)).total_seconds()
-    return max(left - EXPIRY_SKEW, EXPIRY_SKEW / 2)
+    return max(left - EXPIRY_SKEW, left / 2, 1.0)
 
 
 def _plain(error: Exception) -> str:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import re
 import zlib
 from dataclasses import dataclass
-from itertools import dropwhile
 
 STAMP = 30
 """Bytes of a stamp, `2026-11-22T21:15:39.043408314Z`: fixed width, so bytes compare as times do."""
+
+_OFFSET = 6
+"""Bytes of `+08:00`, which stands for the `Z` where a node's clock is not set to UTC."""
 
 KEPT = 256
 """Stamps a cursor remembers. A run of so many nanosecond stamps names one place in a log."""
@@ -26,25 +29,28 @@ KEPT = 256
 class Cursor:
     """The stamps of the last records taken, in the order of the log.
 
-    `taken` is how much was taken of the text of the record behind them, when that record is longer than one piece.
-    `forgot` says that there were records before the first stamp.
+    `forgot` says that there were records before the first stamp. `inside` is the stamp of the record behind them when
+    that one is longer than one piece, and `taken` how much was taken of its text.
     """
 
     stamps: tuple[bytes, ...] = ()
-    taken: int = 0
     forgot: bool = False
+    inside: bytes = b""
+    taken: int = 0
 
     def __str__(self) -> str:
-        packed = json.dumps([self.taken, self.forgot, *(s.decode("ascii") for s in self.stamps)]).encode()
+        stamps = [s.decode("ascii") for s in (self.inside, *self.stamps)]
+        packed = json.dumps([self.taken, self.forgot, *stamps]).encode()
         return base64.b64encode(zlib.compress(packed, 1)).decode("ascii")
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Reads what `str` wrote. Raises ValueError for anything else."""
         try:
-            taken, forgot, *stamps = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-            if all(is_stamp(s.encode("ascii") + b" ") for s in stamps):
-                return cls(tuple(s.encode("ascii") for s in stamps), int(taken), bool(forgot))
+            taken, forgot, inside, *stamps = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+            cursor = cls(tuple(s.encode("ascii") for s in stamps), bool(forgot), inside.encode("ascii"), int(taken))
+            if all(len(s) == STAMP and is_stamp(s + b" ") and seconds(s) >= 0 for s in cursor.marks):
+                return cursor
         except (zlib.error, TypeError, AttributeError) as error:
             raise ValueError("not a log cursor") from error
         raise ValueError("not a log cursor")
@@ -55,21 +61,43 @@ class Cursor:
             kept: tuple[bytes, ...] = tuple(stamps[-KEPT:])
         else:
             kept = self.stamps[len(stamps) - KEPT :] + tuple(stamps) if stamps else self.stamps
-        return Cursor(kept, 0, self.forgot or len(self.stamps) + len(stamps) > len(kept))
+        return Cursor(kept, self.forgot or len(self.stamps) + len(stamps) > len(kept))
 
-    def within(self, taken: int) -> Cursor:
-        """The cursor inside the record behind the last one, after `taken` bytes of its text."""
-        return Cursor(self.stamps, taken, self.forgot)
+    def within(self, stamp: bytes, taken: int) -> Cursor:
+        """The cursor inside the record behind the last whole one, after `taken` bytes of its text."""
+        return Cursor(self.stamps, self.forgot, stamp, taken)
+
+    @property
+    def marks(self) -> tuple[bytes, ...]:
+        """The stamps of all records of which something was taken."""
+        return (*self.stamps, self.inside) if self.inside else self.stamps
 
     @property
     def since(self) -> str | None:
         """What to ask the API for: the second before the last record's. None: from the beginning."""
-        return None if not self.stamps else stamp(seconds(self.stamps[-1]) - 1.0)
+        return None if not self.marks else stamp(seconds(self.marks[-1]) - 1.0)
 
 
 def is_stamp(line: bytes) -> bool:
-    """Whether a line begins with a stamp and a space."""
+    """Whether a line begins with a stamp in UTC and a space."""
     return line[STAMP : STAMP + 1] == b" " and line[10:11] == b"T" and line[19:20] == b"." and line[29:30] == b"Z"
+
+
+def split(line: bytes) -> tuple[bytes, bytes] | None:
+    """A line's stamp, in UTC, and its text; None if it has no stamp."""
+    if is_stamp(line):
+        return line[:STAMP], line[STAMP + 1 :]
+    found = _ELSEWHERE.match(line)
+    if not found:
+        return None
+    utc = dt.datetime.fromisoformat((found[1] + found[3]).decode("ascii")).astimezone(dt.UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S").encode() + found[2] + b"Z", line[found.end() :]
+
+
+_ELSEWHERE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{9})([+-]\d\d:\d\d) ")
+
+LONGEST = STAMP - 1 + _OFFSET + 1
+"""Bytes before a line's text, at most."""
 
 
 def seconds(text: bytes) -> int:
@@ -83,46 +111,39 @@ def stamp(at: float) -> str:
 
 
 class Alignment:
-    """Tells, record by record, which records of a replay were taken already.
+    """Tells, record by record, which records of a replay were taken already: it looks for the cursor's run of stamps.
 
-    `gap` is set when the cursor's own record was not found: something between may be missing.
+    `found` says that the cursor's own record was there, `done` that there is nothing more to look for.
     """
 
     def __init__(self, cursor: Cursor, *, from_start: bool = False) -> None:
         since = cursor.since
         floor = b"" if since is None or from_start else since[:19].encode("ascii")
-        window = [s for s in cursor.stamps if s >= floor]
-        # Records before the window are in the replay too, if we have forgotten stamps that the replay begins with.
-        self._earlier = cursor.forgot and len(window) == len(cursor.stamps)
-        if self._earlier:
-            window = _from_boundary(window)
-        self._window = window
-        self._last = max(window, default=b"")
-        self._at = 0
-        self._first = True
-        self.done = not window
-        self.gap = False
+        self._run = [s for s in cursor.marks if s >= floor]
+        # The replay may begin with records whose stamps we have forgotten. (Even where the oldest that we kept is too
+        # old for the replay: stdout and stderr may have swapped across its first second.)
+        self._earlier = cursor.forgot
+        self._partly = bool(cursor.inside)
+        self._last = max(self._run)
+        self._places: set[int] | None = None
+        self.found = self.done = False
 
     def took(self, stamp: bytes) -> bool:
         """Whether the replay's next record was taken before. Once it says no, it is done."""
-        first, self._first = self._first, False
         if self.done:
             return False
-        if stamp == self._window[self._at]:
-            return self._step(self._at)
-        if first and stamp in self._window:
-            return self._step(self._window.index(stamp))  # the file begins within the window: it was rotated
-        if self._at == 0 and self._earlier and stamp <= self._last:
+        end = len(self._run)
+        self._places = {at + 1 for at in self._expected(stamp) if at < end and self._run[at] == stamp}
+        if self._places or (self._earlier and not self.found and stamp <= self._last):
+            self.found = end in self._places
+            self.done = self.found and (self._partly or self._earlier or self._places == {end})
             return True
-        self.done = self.gap = True
+        self.done = True
         return False
 
-    def _step(self, at: int) -> bool:
-        self._at = at + 1
-        self.done = self._at == len(self._window)
-        return True
-
-
-def _from_boundary(window: list[bytes]) -> list[bytes]:
-    """The window without records that may share their stamp with a forgotten one: they could not be told apart."""
-    return list(dropwhile(lambda s: s == window[0], window)) or window
+    def _expected(self, stamp: bytes) -> set[int]:
+        """The places in the run where the next record may be. Usually one; several where stamps are equal."""
+        if self._places is not None:
+            return self._places | {0} if self._earlier else self._places
+        # The file begins with the run, or within it, where it was rotated; what is before the run has no place.
+        return {0} if stamp == self._run[0] else set(range(len(self._run)))

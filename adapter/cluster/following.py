@@ -111,6 +111,7 @@ class Follower:
         except (ApiError, Unreachable) as error:
             return self._refusal(error)
         try:
+            self._put(self._framer.feed(b""))  # the stream is there, even if nothing comes: a rotated log can be empty
             return await self._pump(response)
         finally:
             # Synchronous, both: an await here would be cancelled with the rest and leave the connection open.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapter.cluster.connection import MERGE_PATCH, ApiError, Connection
-from adapter.cluster.pods import Pod
+from adapter.cluster.pods import Pod, grace_of
 
 MANAGED_BY = "claude-k8s-adapter"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
@@ -98,7 +98,7 @@ class Job:
             failed=(failed.get("reason") or "Failed") if failed else None,
             failed_message=failed.get("message") if failed else None,
             failing=(failing.get("reason") or "Failed") if failing else None,
-            grace=int(template.get("terminationGracePeriodSeconds") or 30),
+            grace=grace_of(template.get("terminationGracePeriodSeconds")),
         )
 
 

@@ -113,12 +113,18 @@ class Pod:
             reason=status.get("reason"),
             message=status.get("message"),
             deleting=bool(meta.get("deletionTimestamp")),
-            grace=int(meta.get("deletionGracePeriodSeconds") or spec.get("terminationGracePeriodSeconds") or 30),
+            # A deletion's 0 is a force, or the kubelet's last step: neither says how long a container may still take.
+            grace=grace_of(meta.get("deletionGracePeriodSeconds") or None, spec.get("terminationGracePeriodSeconds")),
             disruption=disruption.get("reason"),
             disruption_message=disruption.get("message"),
             unschedulable=(scheduled.get("message") or "no node fits") if unschedulable else None,
             containers=tuple(_containers(spec, status)),
         )
+
+
+def grace_of(*seconds: int | None) -> int:
+    """The first grace period that is given: 0 is one, too."""
+    return next((int(s) for s in seconds if s is not None), 30)
 
 
 def _true(condition: Raw | None) -> Raw:

@@ -167,7 +167,8 @@ async def test_nobody_there(place: Place, tmp_path: Path) -> None:
     path = anyio.Path(tmp_path) / "config"
     cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    config = {"clusters": [cluster], "contexts": [context], "users": [{"name": "u", "user": {}}], "current-context": "c"}
+    users = [{"name": "u", "user": {}}]
+    config = {"clusters": [cluster], "contexts": [context], "users": users, "current-context": "c"}
     await path.write_text(json.dumps(config))
     ran = await place.run("--kubeconfig", str(path), "--", "true")
     assert ran.status == 125

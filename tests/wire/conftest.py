@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
 import pytest
 
 from adapter import Adapter, Limits, RunRequest, RunResult
-from adapter.local import LocalCluster, StreamRecord
+from adapter.local import LocalCluster, StreamRecord, Timing
 from tests.recorder import Recorder
 
 FAST = Limits(
@@ -82,7 +82,8 @@ class Site:
     def pod(self, run: Ran) -> str:
         """The name of the run's pod."""
         pods = self.cluster.list("pods")
-        return next(p["metadata"]["name"] for p in pods if p["metadata"]["labels"]["job-name"] == run.job)
+        names = (p["metadata"]["name"] for p in pods if p["metadata"]["labels"]["job-name"] == run.job)
+        return str(next(names))
 
     def follows(self) -> list[StreamRecord]:
         """Every log stream so far."""
@@ -105,7 +106,8 @@ def start(
 @pytest.fixture
 async def cluster() -> AsyncIterator[LocalCluster]:
     """An empty embedded cluster."""
-    async with LocalCluster() as cluster:
+    # The log of a pod that was deleted is there for a while yet, as it is in reality.
+    async with LocalCluster(timing=replace(Timing.fast(), pod_gone=0.4)) as cluster:
         yield cluster
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left"
     assert not psutil.Process().children(), "a process was left"

@@ -1,4 +1,4 @@
-"""The four bugs known as FAR-10, and their test plan, on a wire whose streams stay open until the client closes them."""
+"""The four FAR-10 bugs and their test plan, on a wire whose streams stay open until the client closes them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ async def test_3_every_state_is_told_once(site: Site) -> None:
     run = site.start(*SAY)
     await run.result()
     states = run.plane.words("container")
-    assert states == ["claude: waiting (ContainerCreating)", "claude: running", "claude: terminated (exit 0, Completed)"]
+    assert states == [
+        "claude: waiting (ContainerCreating)",
+        "claude: running",
+        "claude: terminated (exit 0, Completed)",
+    ]
 
 
 async def test_4_beats_go_on_after_the_end_until_the_result_is_accepted(site: Site) -> None:
