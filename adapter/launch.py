@@ -76,6 +76,28 @@ class Launch:
 
     async def claim(self) -> Launched:
         """Creates the Job, suspended, or finds the one that is there. Raises `Refused`."""
+        if lacking := await self._lacking():
+            found = await self._found()  # what runs already is better looked after badly than not at all
+            if found:
+                return found
+            raise Refused(Code.FORBIDDEN, f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}")
+        return await self._create()
+
+    async def _lacking(self) -> list[str]:
+        """The rights without which no run could be brought to its end; the lack of any other is told.
+
+        Asked before anything is created: a Job that may not be deleted could be neither cancelled nor cleaned up.
+        """
+        try:
+            lacking = await self._jobs.lacking()
+        except (ApiError, Unreachable):
+            return []  # each call will have an answer of its own
+        for right in lacking:
+            if right.without:
+                self._tell("rights", f"not allowed: {right}; {right.without}")
+        return [str(right) for right in lacking if not right.without]
+
+    async def _create(self) -> Launched:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.launch
         while True:
@@ -97,16 +119,20 @@ class Launch:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.launch
         current: Job | None = job
+        conflicts = 0
         while current and current.suspended and not current.deleting and current.cancel is None and not cancelled():
             try:
                 return await self._jobs.resume(current)
             except (ApiError, Unreachable) as error:
-                if not _changed(error):
-                    _raise_if_final(error)
                 if anyio.current_time() >= give_up:
                     raise Refused(Code.API_UNREACHABLE, f"the Job could not be let run: {error}") from error
+                if not _changed(error):
+                    _raise_if_final(error)
+                conflicts += 1
+            # The controller writes a Job's first conditions at about this moment: look, and try again at once.
+            if conflicts > 1:
                 await backoff.wait()
-                current = await self._look_again(current)
+            current = await self._look_again(current)
         return current or job
 
     async def withdraw(self) -> None:
@@ -125,13 +151,15 @@ class Launch:
                     return
                 except (ApiError, Unreachable) as error:
                     if isinstance(error, ApiError) and error.status in (401, 403):
+                        self._tell("job", f"Job {self.name}, if it exists, is suspended and was left: {error}")
                         return
                     await backoff.wait()
 
     async def _look_again(self, job: Job) -> Job | None:
         try:
             return await self._jobs.get(job.name)
-        except (ApiError, Unreachable):
+        except (ApiError, Unreachable) as error:
+            _raise_if_final(error)
             return job
 
     async def _found(self) -> Launched | None:

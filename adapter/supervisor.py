@@ -131,6 +131,7 @@ class Supervisor:
 
             tail = anyio.current_time() + self._limits.tail
             with self._step("drain", self._limits.tail * 0.8):
+                await follow.wait()  # it hands over what it has received as it ends: nothing may be read before that
                 await self._stop(end, watch)
                 await stream.drain(end.kind)
                 await deliver.wait()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Query = Iterable[tuple[str, str]]
 MERGE_PATCH = "application/merge-patch+json"
 
+CALLS = 32
+"""Connections for calls, at most: an idle one over TLS costs about 310 KiB, and what waits for one has a deadline."""
+
 
 class ApiError(AdapterError):
     """The API server answered, and the answer was no.
@@ -53,11 +56,10 @@ class Connection:
         from kubernetes_asyncio.client import ApiClient
 
         self._credentials = credentials
+        credentials.configuration.connection_pool_maxsize = CALLS
+        self._calls = ApiClient(credentials.configuration)
         credentials.configuration.connection_pool_maxsize = 0  # a hundred and first stream would wait without a word
-        self._calls, self._streams = (
-            ApiClient(credentials.configuration),
-            ApiClient(credentials.configuration),
-        )
+        self._streams = ApiClient(credentials.configuration)
         for client in (self._calls, self._streams):
             client.user_agent = f"claude-k8s-adapter/{__version__}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter.cluster.connection import MERGE_PATCH, ApiError, Connection
 from adapter.cluster.pods import Pod, grace_of
+from adapter.cluster.rbac import Right, missing
 
 MANAGED_BY = "claude-k8s-adapter"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
@@ -181,6 +182,16 @@ class Jobs:
             answer.get("items") or (), key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or "")
         )
         return [(str(e.get("reason") or ""), " ".join(str(e.get("message") or "").split())) for e in events]
+
+    async def lacking(self) -> list[Right]:
+        """The rights we do not have here, as far as the API server knows them."""
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": self.namespace},
+        }
+        return missing(await self._connection.call("POST", path, body=review, deadline=self._call))
 
     async def _patch(self, job: Job, meta: dict[str, Any], spec: dict[str, Any] | None) -> Job:
         body = {"metadata": {"uid": job.uid, **meta}} | ({"spec": spec} if spec else {})

@@ -67,10 +67,10 @@ def _container_name(pod: Object, asked: str) -> str:
     names = [one["name"] for one in [*(spec.get("initContainers") or ()), *spec["containers"]]]
     if asked and asked not in names:
         raise bad_request(f"container {asked} is not valid for pod {name}")
-    if not asked and len(names) > 1:
+    if not asked and len(spec["containers"]) > 1:
         choices = " ".join(names)
         raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{choices}]")
-    return asked or str(names[0])
+    return asked or str(spec["containers"][0]["name"])
 
 
 def _choose(container: Container, pod: str, *, previous: bool) -> ContainerLog:

@@ -186,9 +186,9 @@ class Registry:
         key = Key(resource, namespace, name)
         new = copy.deepcopy(obj)
         _mark_deleted(resource, new, options)
-        if _is_over(new) and not _had_grace(obj):
+        if _is_over(new) and resource is not PODS:
             return self.store.remove(key)
-        return self._store(key, obj, new)
+        return self._store(key, obj, new)  # a pod says so in one last MODIFIED
 
 
 def _check_decodes(resource: Resource, body: Object) -> None:
@@ -280,8 +280,3 @@ def _is_over(obj: Object) -> bool:
 def _is_held(obj: Object) -> bool:
     spec_too = obj["kind"] == "Namespace" and obj["spec"].get("finalizers")
     return bool(obj["metadata"].get("finalizers") or spec_too)
-
-
-def _had_grace(obj: Object) -> bool:
-    """A pod at the end of its grace period says so in one last MODIFIED."""
-    return bool(obj["metadata"].get("deletionGracePeriodSeconds"))

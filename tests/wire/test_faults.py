@@ -136,6 +136,17 @@ async def test_many_cuts_in_many_runs_lose_nothing_and_repeat_nothing(site: Site
     assert sum(cut.hits for cut in cuts) > 100
 
 
+async def test_the_end_comes_while_the_follow_has_bytes_it_has_not_read(cluster: LocalCluster) -> None:
+    """What the follow had received was framed after the drain had begun: lines were lost, and the log repeated."""
+    plane = Recorder()
+    plane.before_log = lambda: plane.until(lambda: "drain began" in plane.words("task"))
+    limits = replace(FAST, memory=50_000, disk=50_000)
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter:
+        run = start(adapter, "seq", "-f", "%0250.0f", "1", "30000", plane=plane)  # not so much that it is rotated
+        assert (await run.result(60)).log.complete
+    assert plane.data == b"".join(b"%0250d\n" % n for n in range(1, 30_001))
+
+
 async def test_two_adapters_share_nothing(cluster: LocalCluster) -> None:
     one = Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST, instance="one")
     two = Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST, instance="two")
