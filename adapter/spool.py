@@ -35,7 +35,7 @@ class Spool:
         self._batches: deque[Batch] = deque()
         self._tail: list[Batch] = []
         self._held = self._gathered = 0
-        self._files: deque[_File] = deque()
+        self._files: deque[_File | _Kept] = deque()
         self._spilled = 0
         self._changed = anyio.Event()
         self._closed = False
@@ -47,7 +47,7 @@ class Spool:
     @property
     def full(self) -> bool:
         """Whether neither memory nor disk takes more: only then does the reader wait."""
-        return self._spilled >= self._disk
+        return self._spilled > 0 and self._spilled >= self._disk
 
     def put(self, batches: list[Batch]) -> None:
         """Takes batches in, at once: the follow can be cut off in any instant without losing what it framed."""
@@ -120,9 +120,14 @@ class Spool:
             self._held += len(batch.data)
 
     def _spill(self, batch: Batch) -> None:
-        if not self._files or self._files[-1].written > self._disk // FILES:
-            self._files.append(_File())
-        self._files[-1].write(batch)
+        try:
+            if not self._files or self._files[-1].written > self._disk // FILES:
+                self._files.append(_File())
+            self._files[-1].write(batch)
+        except OSError:
+            # No disk, or none left: kept all the same, and nothing more is read until the sink has caught up.
+            self._disk = 0
+            self._files.append(_Kept(batch))
         self._spilled += len(batch.data)
 
     def _fetch(self) -> None:
@@ -164,6 +169,23 @@ class _File:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _Kept:
+    """A batch that no disk would take, in the place of a file."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch, self.left, self.written = batch, 1, float("inf")
+
+    def write(self, batch: Batch) -> None:
+        raise OSError("one batch is all it holds")
+
+    def read(self) -> Batch:
+        self.left = 0
+        return self._batch
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 def _plain(batch: Batch) -> bool:

@@ -235,7 +235,7 @@ class Supervisor:
             if not self._request.retain or end.kind is EndKind.VERDICT or case.suspended:
                 await self._jobs.delete(case.job, "Background")
             else:
-                await self._jobs.annotate(case.job, RESULT, json.dumps(result.to_json())[:RESULT_BYTES])
+                await self._jobs.annotate(case.job, RESULT, _annotation(result))
         except (ApiError, Unreachable) as error:
             self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
 
@@ -296,6 +296,14 @@ class Supervisor:
             yield
         finally:
             self._herald.trace(task, "ended")
+
+
+def _annotation(result: RunResult) -> str:
+    """The result as it is kept on the Job; without the container's own message where that makes it too long."""
+    text = json.dumps(result.to_json())
+    if len(text) <= RESULT_BYTES:
+        return text
+    return json.dumps(replace(result, message=result.message[:1000], termination_message=None).to_json())
 
 
 def _bare(request: RunRequest, outcome: Outcome, code: Code, message: str) -> RunResult:

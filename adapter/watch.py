@@ -28,7 +28,7 @@ class Watch:
         self._looked_at = self._asked_at = self.attempted_at = self.observed_at = anyio.current_time()
         self._look_due = float("inf")
         self._look_again = Backoff(limits.retry_first, limits.safety)
-        self._blind = self._obeyed = False
+        self._blind = self._obeyed = self._unexplained = False
 
     async def until_end(self) -> End:
         """Watches until the end of the run is known."""
@@ -70,20 +70,20 @@ class Watch:
         await self._obey()
 
     async def look(self) -> bool:
-        """Reads the Job and its pod, once; whether they could be read. A failed read decides nothing."""
+        """Reads the Job and its pod, once; whether there was an answer, be it a refusal. A failure decides nothing."""
         self._looked_at = anyio.current_time()
-        seen = False
         try:
             job = await self._jobs.get(self.case.job.name)
             pods = await self._jobs.pods(self.case.job.uid)
         except (ApiError, Unreachable) as error:
             self._say_blind(error)
             self._look_due += self._look_again.next()
+            answered = isinstance(error, ApiError) and error.status == 403  # asking again would change nothing
         else:
             self._observed(job, pods)
-            seen = True
+            answered = True
         self.attempted_at = anyio.current_time()
-        return seen
+        return answered
 
     def _observed(self, job: Job | None, pods: list[Pod]) -> None:
         now = self.observed_at = anyio.current_time()
@@ -156,12 +156,16 @@ class Watch:
         return End(EndKind.UNSEEN, text=f"the cluster could not be observed for {budget:g} s")
 
     async def _obey(self) -> None:
-        """Deletes the Job in the foreground: it outlives its pod, and the last words are followed."""
-        self._obeyed = True
-        await self._insist(lambda: self._jobs.delete(self.case.job, "Foreground"))
+        """Deletes the Job in the foreground: it outlives its pod, and the last words are followed.
 
-    async def _insist(self, call: Callable[[], Awaitable[object]]) -> None:
-        """Repeats a call until the API server has taken it, or the Job is gone."""
+        Where that is refused the Job is suspended, which ends its pod as well.
+        """
+        self._obeyed = True
+        if not await self._insist(lambda: self._jobs.delete(self.case.job, "Foreground")):
+            await self._insist(lambda: self._jobs.suspend(self.case.job))
+
+    async def _insist(self, call: Callable[[], Awaitable[object]]) -> bool:
+        """Repeats a call until the API server has taken it, or the Job is gone; False if it is refused."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         while not self.case.job_gone:
             try:
@@ -170,13 +174,14 @@ class Watch:
             except ApiError as error:
                 if not error.transient:
                     self._herald.tell("cancel", f"the API server refuses to cancel: {error}")
-                    return
+                    return False
             except (Unreachable, TimeoutError):
                 pass
             else:
-                return
+                return True
             self.attempted_at = anyio.current_time()
             await backoff.wait()
+        return True
 
     async def _why_no_pod(self) -> None:
         """Asks the Job's events why it has no pod."""
@@ -186,11 +191,17 @@ class Watch:
         self._asked_at = now
         try:
             found = rejection_of(await self._jobs.warnings(case.job.uid))
-        except (ApiError, Unreachable):
+        except (ApiError, Unreachable) as error:
+            self._say_unexplained(error)
             return
         if found and (case.rejected is None or case.rejected.text != found[1]):
             self._herald.tell("pod", f"no pod: {found[1]}")
             case.rejected = Trouble(*found, since=case.rejected.since if case.rejected else case.let_run_at)
+
+    def _say_unexplained(self, error: Exception) -> None:
+        if not self._unexplained:
+            self._unexplained = True
+            self._herald.tell("pod", f"no pod, and its events cannot be asked why: {error}")
 
     def _say_blind(self, error: Exception) -> None:
         if not self._blind:

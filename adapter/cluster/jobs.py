@@ -126,15 +126,6 @@ class Jobs:
                 return None
             raise
 
-    async def pod(self, name: str) -> Pod | None:
-        """The pod, or None if the API server says that there is none of this name."""
-        try:
-            return Pod.of(await self._connection.call("GET", f"{self._core}/pods/{name}", deadline=self._call))
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
-
     async def pods(self, uid: str) -> list[Pod]:
         """The Job's pods, oldest first: by the Job's UID, since an earlier Job's pod can bear the same job-name."""
         query = [("labelSelector", f"batch.kubernetes.io/controller-uid={uid}")]

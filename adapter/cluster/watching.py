@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class FeedDied(Exception):
 
 
 class _TooOld(Exception):
-    """The version we would watch from is no longer kept (410), or nothing comes after it: list again."""
+    """Nothing comes after the version we watch from, as little as after one that is not kept any more (410)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,9 @@ class Feed:
                 inbox.send.close()
 
     async def listed(self) -> Exception | None:
-        """Waits until both kinds were listed, or one try has failed; then the problem, if there is one."""
+        """Waits until both kinds were watched, or one try has failed; then the problem, if there is one."""
         while not self._died:
-            if self.problem or all(loop.listed for loop in self._loops):
+            if self.problem or all(loop.opened for loop in self._loops):
                 return self.problem
             await self._tried.wait()
         raise FeedDied("the feed ended by a fault of its own")
@@ -167,7 +167,7 @@ class _Loop:
         self._backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         self.known: dict[str, tuple[str | None, Seen]] = {}
         self.problem: Exception | None = None
-        self.listed = self.streaming = False
+        self.opened = self.streaming = False
         self.heard_at = float("-inf")
 
     async def run(self) -> None:
@@ -190,9 +190,14 @@ class _Loop:
     async def _from_list(self) -> None:
         """Lists, then streams from there until the version is too old."""
         version = await self._list()
-        with suppress(_TooOld):
+        try:
             while True:
                 version = await self._stream(version)
+        except _TooOld:
+            return
+        except ApiError as error:
+            if error.status != 410:
+                raise
 
     async def _list(self) -> str:
         query = [("labelSelector", self._feed._selector)]
@@ -205,8 +210,6 @@ class _Loop:
             del self.known[uid]
             self._feed.tell(key, Change(seen, gone=True))
         self._heard()
-        self.listed = True
-        self._feed.noted()
         return str(answer["metadata"]["resourceVersion"])
 
     async def _stream(self, version: str) -> str:
@@ -219,7 +222,8 @@ class _Loop:
         ]
         opened = version
         async with self._connection.stream(self._kind.path, query=query, headers=self._limits.headers) as response:
-            self.streaming = True
+            self.opened = self.streaming = True  # not before: who may list may yet be refused the watch
+            self._feed.noted()
             try:
                 lines = _Lines(response.content, self._limits.silence)
                 while (block := await lines.next()) is not None:
@@ -236,8 +240,6 @@ class _Loop:
         """Takes one event in; the version it carries."""
         kind, raw = event.get("type"), event.get("object") or {}
         if kind == "ERROR":
-            if raw.get("code") == 410:
-                raise _TooOld
             raise ApiError(int(raw.get("code") or 500), raw)
         self._heard()
         if kind == "DELETED":

@@ -197,3 +197,17 @@ async def test_any_memory_will_do(memory: int) -> None:
     spool.put([line(b"one\n"), line(b"two\n")])
 
     assert flat(await drained(spool)) == list("one\ntwo\n")
+
+
+async def test_without_a_disk_everything_is_kept_and_the_reader_waits() -> None:
+    spool = Spool(memory=10, disk=1000)
+    with patch("tempfile.TemporaryFile", side_effect=FileNotFoundError("No usable temporary directory")):
+        for n in range(8):
+            spool.put([Batch(b"line %d\n" % n, Cursor())])
+    assert spool.full
+    spool.close()
+    data = b""
+    while batch := await spool.get():
+        data += batch.data
+    assert data == b"".join(b"line %d\n" % n for n in range(8))
+    assert not spool.full
