@@ -9,7 +9,7 @@ demo: .venv/done         ## four short runs on the embedded cluster, and what be
 	@$(BIN)/claude-k8s demo
 
 test: .venv/done         ## all tests that need no cluster
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3
 
 check: .venv/done        ## format, lint, types, walls
 	@$(BIN)/ruff format --check .

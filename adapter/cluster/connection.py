@@ -172,10 +172,18 @@ async def _checked(client: Any, method: str, path: str, query: Query, body: Any,
     if response.status in (200, 201, 202):
         return response
     try:
-        text = await response.content.read(64 * 1024)
+        text = await _beginning(response, 64 * 1024)
     finally:
         response.close()
     raise ApiError(response.status, _status_body(text), _seconds(response.headers.get("Retry-After")))
+
+
+async def _beginning(response: ClientResponse, most: int) -> bytes:
+    """A body, up to `most` bytes of it. (One `read` returns what has arrived, which may be half of the JSON.)"""
+    data = b""
+    while len(data) < most and (block := await response.content.read(most - len(data))):
+        data += block
+    return data
 
 
 def _keep_alive(response: ClientResponse) -> None:

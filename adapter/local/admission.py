@@ -6,9 +6,10 @@ import base64
 import binascii
 import json
 import re
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from . import jobspec
+from . import jobspec, times
 from .errors import ApiError, Cause, bad_request, invalid
 from .resources import CONFIGMAPS, JOBS, LEASES, NAMESPACES, PODS, PVCS, SECRETS, Resource
 
@@ -43,6 +44,8 @@ def complete(resource: Resource, obj: Object) -> None:
     """Fill in what the sender left out."""
     if resource is SECRETS:
         _complete_secret(obj)
+    elif resource is LEASES:
+        _complete_lease(obj.get("spec") or {})
     elif resource is JOBS:
         jobspec.complete_job(obj)
     elif resource is PODS:
@@ -52,6 +55,13 @@ def complete(resource: Resource, obj: Object) -> None:
     elif resource is NAMESPACES:
         obj.setdefault("spec", {"finalizers": ["kubernetes"]})
         obj.setdefault("status", {"phase": "Active"})
+
+
+def _complete_lease(spec: dict[str, Any]) -> None:
+    """Times are told in UTC, whatever they were written in."""
+    for key in ("acquireTime", "renewTime"):
+        if spec.get(key):
+            spec[key] = times.parse(spec[key]).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _complete_secret(obj: Object) -> None:
@@ -79,8 +89,8 @@ def decode_check(resource: Resource, obj: Object) -> str | None:
     """Why the object cannot even be read as its kind; None if it can."""
     if resource is LEASES:
         spec = obj.get("spec") or {}
-        times = (spec.get(key) for key in ("renewTime", "acquireTime"))
-        return next((why for time in times if time is not None and (why := _micro_time(time))), None)
+        found = (spec.get(key) for key in ("renewTime", "acquireTime"))
+        return next((why for time in found if time is not None and (why := _micro_time(time))), None)
     if resource is SECRETS:
         return next((why for v in (obj.get("data") or {}).values() if (why := _base64(v))), None)
     return jobspec.decode_check(obj) if resource is JOBS else None

@@ -10,6 +10,8 @@ from .signals import Signal
 
 PART = 16_384
 """bytes of a line the runtime writes at once; the rest follows as further parts"""
+BLOCK = 4_096
+"""bytes the runtime reads at once: a part is written when a whole block more than it is there"""
 STAMP = 30
 """length of a stamp: nine digits always, so that nothing needs padding later"""
 TEXT = STAMP + len(" stdout F ")
@@ -53,7 +55,7 @@ class ContainerLog:
         *lines, rest = (self._rest[stream] + data).split(b"\n")
         head = b" " + stream.encode()
         entries = [self._entry(head, line) for line in lines]
-        while len(rest) > PART:
+        while len(rest) >= PART + BLOCK:
             entries.append(self._part(head, rest[:PART]))
             rest = rest[PART:]
         self._rest[stream] = rest
@@ -82,8 +84,8 @@ class ContainerLog:
     def finish(self) -> None:
         """The process is gone: what it left without a newline becomes a part without an end."""
         for stream, rest in self._rest.items():
-            if rest:
-                self.append(self._part(b" " + stream.encode(), rest))
+            for start in range(0, len(rest), PART):
+                self.append(self._part(b" " + stream.encode(), rest[start : start + PART]))
         self._rest = dict.fromkeys(self._rest, b"")
 
     def rotate(self) -> None:

@@ -14,7 +14,7 @@ from .logfile import STAMP, TEXT
 from .watches import TRUE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from typing import BinaryIO
 
     from .logfile import ContainerLog
@@ -130,7 +130,7 @@ class Rendering:
         return text
 
 
-async def read(log: ContainerLog, options: LogOptions) -> AsyncIterator[bytes]:
+async def read(log: ContainerLog, options: LogOptions) -> AsyncGenerator[bytes, None]:
     """The log as the client wants it, in pieces; with `follow` until its container has ended."""
     rendering = Rendering(options)
     source = _blocks(log, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from .errors import ApiError, bad_request
@@ -55,9 +56,9 @@ class LogRequest:
         return worker
 
     async def produce(self, stream: Stream) -> None:
-        pieces = read(self.log, self.options)
-        async for piece in pieces:
-            await stream.send(piece)
+        async with contextlib.aclosing(read(self.log, self.options)) as pieces:
+            async for piece in pieces:
+                await stream.send(piece)
         if self.options.follow:
             await stream.before_end()
 

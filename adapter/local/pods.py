@@ -109,11 +109,13 @@ class PodWorker:
         """Whatever happened: leave no task, no process, no timer."""
         self.report.stop()
         life.cancel()
-        await asyncio.gather(life, *self._cancel_sidecars(), return_exceptions=True)
-        running = [one.process for one in self.all_containers if one.process is not None]
-        await asyncio.gather(*(process.stop(0) for process in running))
-        for container in self.all_containers:
-            container.close_logs()
+        try:
+            await asyncio.gather(life, *self._cancel_sidecars(), return_exceptions=True)
+            running = [one.process for one in self.all_containers if one.process is not None]
+            await asyncio.gather(*(process.stop(0) for process in running))
+        finally:  # the cluster may be stopped in this very moment
+            for container in self.all_containers:
+                container.close_logs()
 
     async def _live(self) -> None:
         timing = self.node.timing
@@ -133,7 +135,11 @@ class PodWorker:
     async def _mount(self) -> None:
         """A volume whose Secret is missing is tried again; only an Event says why nothing happens."""
         delay = self.node.timing.mount_retry
+        mounts = [mount for one in self.all_containers for mount in one.spec.get("volumeMounts") or ()]
+        wanted = {mount["name"] for mount in mounts}  # the kubelet does not look at a volume that nobody mounts
         for volume in self.pod["spec"].get("volumes") or ():
+            if volume["name"] not in wanted:
+                continue
             place, claims = self.place / "volumes" / volume["name"], self.node.directory / "claims"
             while True:
                 try:

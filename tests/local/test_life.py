@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ import psutil
 import pytest
 import yaml
 
-from adapter.local import Fault, LocalCluster
+from adapter.local import Fault, LocalCluster, Timing
 
-from .conftest import Wire, sh
+from .conftest import PODS, Wire, sh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from adapter.local.store import Event
 
 KUBECTL = os.environ.get("KUBECTL") or shutil.which("kubectl")
 JOB = """\
@@ -210,3 +213,39 @@ def test_under_uvloop(tmp_path: Path) -> None:
                     await following.read()
 
     uvloop.run(cut_short())
+
+
+async def test_a_pod_deleted_between_its_end_and_its_phase_is_removed(tmp_path: Path) -> None:
+    """The kubelet has begun to tell its end when it hears of the deletion."""
+    timing = replace(Timing.fast(), phase=0.5)
+    async with LocalCluster(tmp_path, timing=timing) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            wire = Wire(cluster, session)
+            await wire.run(*sh("echo hello"))
+            pod = await wire.pod()
+            await cluster.until(lambda _: "terminated" in wire.state(pod))
+            assert wire.status(pod)["phase"] not in ("Succeeded", "Failed")
+            await wire.delete(f"{PODS}/{pod}")
+            await cluster.until(lambda c: c.get("pods", pod) is None)
+
+
+async def test_no_log_file_is_left_open_by_a_pod_that_ends_while_the_cluster_stops(tmp_path: Path) -> None:
+    async with LocalCluster(tmp_path, timing=replace(Timing.fast(), eof=60)) as cluster:
+        stopping: list[asyncio.Task[None]] = []
+
+        def stop_at_the_last_word(event: Event) -> None:
+            if event.object["metadata"].get("deletionGracePeriodSeconds") == 0 and event.object["kind"] == "Pod":
+                stopping.append(asyncio.ensure_future(cluster._node._tasks.stop()))
+
+        cluster._store.listeners.append(stop_at_the_last_word)
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            wire = Wire(cluster, session)
+            await wire.run(*sh("while :; do sleep 0.05; done"))
+            pod = await wire.running()
+            workers = cluster._node.workers
+            await wire.delete(f"{PODS}/{pod}")
+            await cluster.until(lambda _: stopping)
+        await asyncio.gather(*stopping)
+        assert [log.closed for worker in workers for one in worker.containers for log in one.logs] == [True]

@@ -55,14 +55,14 @@ async def test_headers_come_before_the_first_line(cluster: LocalCluster, wire: W
 
 
 async def test_a_line_is_followed_in_parts(cluster: LocalCluster, wire: Wire) -> None:
-    await wire.run(*sh(f"head -c 20000 /dev/zero | tr '\\0' x; {WAITING}; echo"))
+    await wire.run(*sh(f"head -c 21000 /dev/zero | tr '\\0' x; {WAITING}; echo"))
     pod = await wire.running()
     following = await wire.follow(pod, timestamps="true")
     assert len(await following.content.readexactly(31 + PART)) == 31 + PART
     go(cluster, pod)
-    assert await following.read() == b"x" * (20_000 - PART) + b"\n"
+    assert await following.read() == b"x" * (21_000 - PART) + b"\n"
     tail = (await wire.log(pod, tailLines="1", timestamps="true")).body
-    assert re.fullmatch(STAMP + rb"x{%d}\n" % (20_000 - PART), tail)
+    assert re.fullmatch(STAMP + rb"x{%d}\n" % (21_000 - PART), tail)
 
 
 async def test_both_streams_are_merged(wire: Wire) -> None:

@@ -95,8 +95,9 @@ async def test_volumes(wire: Wire) -> None:
 
 
 async def test_a_missing_volume_source_is_only_an_event(cluster: LocalCluster, wire: Wire) -> None:
-    volumes = [{"name": "v", "secret": {"secretName": "late"}}]
-    await wire.create(JOBS, job("a", "true", pod={"volumes": volumes}))
+    volumes = [{"name": "v", "secret": {"secretName": "late"}}, {"name": "unused", "secret": {"secretName": "never"}}]
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    await wire.create(JOBS, job("a", "true", pod={"volumes": volumes}, container=container))
     pod = await wire.pod()
     event = await cluster.until(lambda c: next((e for e in c.list("events") if e["reason"] == "FailedMount"), None))
     assert event["message"] == 'MountVolume.SetUp failed for volume "v" : secret "late" not found'

@@ -14,6 +14,7 @@ import pytest
 
 from adapter import Adapter, Limits, RunRequest, RunResult
 from adapter.local import LocalCluster, StreamRecord, Timing
+from tests.conftest import CLOSINGS
 from tests.recorder import Recorder
 
 FAST = Limits(
@@ -41,7 +42,6 @@ FAST = Limits(
 """The proportions of the real limits, small."""
 
 _ids = itertools.count()
-_closings: list[float] = []
 
 
 @dataclass
@@ -114,7 +114,7 @@ async def cluster() -> AsyncIterator[LocalCluster]:
 
 
 @pytest.fixture
-async def site(cluster: LocalCluster) -> AsyncIterator[Site]:
+async def site(cluster: LocalCluster, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """An adapter for that cluster. Every follow of it must have been closed by then, and every stream in the end."""
     async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
         site = Site(cluster, adapter)
@@ -122,7 +122,7 @@ async def site(cluster: LocalCluster) -> AsyncIterator[Site]:
         if all(task.done() for task in site.tasks):  # a test that failed may have left a run to be let go of
             assert not any(s.kind == "log" for s in cluster.open_streams()), "a log stream outlived its run"
     await cluster.until(lambda c: not c.open_streams())
-    _closings.extend(closings(cluster))
+    request.config.stash[CLOSINGS].extend(closings(cluster))
 
 
 def closings(cluster: LocalCluster) -> list[float]:
@@ -141,15 +141,4 @@ def _terminated(pod: dict[str, Any]) -> bool:
     return any(s["name"] == "claude" and "terminated" in s.get("state", {}) for s in statuses)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def tell_closings(request: pytest.FixtureRequest) -> Any:
-    """After all tests: how long after their container's end the follows were closed, as the server saw it."""
-    yield
-    if _closings:
-        worst = sorted(_closings)[int(len(_closings) * 0.99)]
-        text = f"follows closed after `terminated`: {len(_closings)}, p99 {worst * 1000:.1f} ms (aim: 50)"
-        request.config.stash.setdefault(CLOSINGS, text)
-
-
-CLOSINGS = pytest.StashKey[str]()
 PYTHON = sys.executable
