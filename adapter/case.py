@@ -165,7 +165,7 @@ class Case:
 
     def _last_moment(self) -> float:
         if self.cancel is not None:
-            return self.cancel_at + self.grace + CANCEL_ENDS
+            return max(self.cancel_at, self.ending_at or 0.0) + self.grace + CANCEL_ENDS
         return (self.ending_at or 0.0) + self.grace + self.limits.ending
 
     def _verdicts(self) -> Iterator[tuple[float, End]]:

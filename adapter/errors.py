@@ -144,7 +144,9 @@ TABLE: dict[Code, Row] = {
     Code.POD_DELETED: Row("Somebody deleted the pod.", True, "Find out who: the API server's audit log knows."),
     Code.JOB_DELETED: Row("Somebody deleted the Job.", True, "Find out who: the API server's audit log knows."),
     Code.JOB_FAILED: Row("The Job failed without a container status to say why.", False, "Describe the Job."),
-    Code.JOB_SUSPENDED: Row("Somebody suspended the Job while it ran.", True, "Resume or delete the Job."),
+    Code.JOB_SUSPENDED: Row(
+        "Somebody suspended the Job while it ran.", True, "Find out who: the API server's audit log knows."
+    ),
     Code.STATUS_UNKNOWN: Row(
         "The node lost the container's status: it may have done all its work or none.",
         True,

@@ -73,6 +73,7 @@ class Launch:
         self._request, self._jobs, self._limits, self._tell = request, jobs, limits, tell
         self._manifest = manifest_of(request, instance)
         self.name: str = self._manifest["metadata"]["name"]
+        self._hash: str = self._manifest["metadata"]["annotations"][REQUEST]
 
     async def claim(self) -> Launched:
         """Creates the Job, suspended, or finds the one that is there. Raises `Refused`."""
@@ -135,8 +136,8 @@ class Launch:
             current = await self._look_again(current)
         return current or job
 
-    async def withdraw(self) -> None:
-        """Deletes a Job that was never let run: by its UID, and only while it is still suspended.
+    async def withdraw(self) -> Launched | None:
+        """Deletes a Job that was never let run: by its UID, and only while it is suspended. One that runs is returned.
 
         Also finds one whose creation was never answered. Tries until the API server has answered or the launch
         budget is spent; what is left then is harmless, since it does not run.
@@ -146,14 +147,18 @@ class Launch:
             while True:
                 try:
                     job = await self._jobs.get(self.name)
-                    if job and job.suspended and job.request == self._manifest["metadata"]["annotations"][REQUEST]:
-                        await self._jobs.delete(job, "Background", version=True)
-                    return
+                    if job is None or job.request != self._hash:
+                        return None
+                    if not job.suspended:
+                        return Launched(job, adopted=True, earlier=_result(job))
+                    await self._jobs.delete(job, "Background", version=True)
+                    return None
                 except (ApiError, Unreachable) as error:
                     if isinstance(error, ApiError) and error.status in (401, 403):
                         self._tell("job", f"Job {self.name}, if it exists, is suspended and was left: {error}")
-                        return
+                        return None
                     await backoff.wait()
+        return None
 
     async def _look_again(self, job: Job) -> Job | None:
         try:
@@ -168,9 +173,9 @@ class Launch:
             job = await self._jobs.get(self.name)
         except (ApiError, Unreachable):
             return None
-        if job is None or job.deleting:
+        if job is None or (job.deleting and job.request != self._hash):
             return None
-        if job.request != self._manifest["metadata"]["annotations"][REQUEST]:
+        if job.request != self._hash:
             raise Refused(Code.CONFLICT, f"run {self._request.run_id!r} is Job {job.name}, of a different request")
         return Launched(job, adopted=True, earlier=_result(job))
 

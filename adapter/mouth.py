@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import anyio
 import structlog
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from adapter.backoff import Backoff
 from adapter.cluster.framing import Batch
@@ -17,8 +18,19 @@ from adapter.plane import Beat, Event, LogChunk, Plane
 from adapter.run import LogSummary, RunResult
 from adapter.spool import Spool
 
+T = TypeVar("T")
+
 MOST_EVENTS = 1000
 """Events kept for a plane that does not take them; the oldest go first."""
+
+
+async def own(call: Awaitable[T]) -> T:
+    """A plane's call. A cancellation of its own is a failure like any other: in a child it would end the group."""
+    try:
+        return await call
+    except anyio.get_cancelled_exc_class() as error:
+        await checkpoint_if_cancelled()  # ours is passed on
+        raise RuntimeError("the plane cancelled its own call") from error
 
 
 class Herald:
@@ -67,7 +79,7 @@ class Herald:
     async def _deliver(self, event: Event) -> None:
         try:
             with anyio.fail_after(self._limits.call):
-                await self._plane.event(event)
+                await own(self._plane.event(event))
         except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
             self._log.warning("plane.event_failed", error=repr(error))
 
@@ -123,7 +135,7 @@ class Courier:
     async def _taken(self, chunk: LogChunk) -> bool:
         try:
             with anyio.fail_after(self._limits.sink):
-                await self._plane.log(chunk)
+                await own(self._plane.log(chunk))
         except Exception as error:  # noqa: BLE001 - a sink may raise anything, and may not end a run
             self._herald.tell("sink", f"the log sink failed, trying again: {error!r}", offset=chunk.offset)
             return False
@@ -155,7 +167,7 @@ class Heart:
                 return
             try:
                 with anyio.fail_after(self._limits.call) as self._in_flight:
-                    await self._plane.beat(beat)
+                    await own(self._plane.beat(beat))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._log.warning("plane.beat_failed", error=repr(error))
 
@@ -168,7 +180,7 @@ class Heart:
             await self._speaking.acquire()
         try:
             with anyio.fail_after(self._limits.call):
-                await self._plane.result(result)
+                await own(self._plane.result(result))
             self._accepted = True
         except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
             self._log.warning("plane.result_failed", error=repr(error))

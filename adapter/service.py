@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
 from adapter.cluster.jobs import CANCEL, Jobs, job_name, selector
 from adapter.cluster.watching import Feed
-from adapter.errors import TABLE, AdapterError, Code
+from adapter.errors import TABLE, Code
 from adapter.launch import instance_name
 from adapter.limits import Limits
 from adapter.plane import Plane
@@ -38,6 +39,11 @@ class Adapter:
         self._runs: dict[str, Supervisor] = {}
         self._over = anyio.Event()
 
+    @property
+    def closing(self) -> float:
+        """How long `aclose` may take, in seconds: a step of a tail that is under way gets its moment."""
+        return self._limits.let_go + 2 * self._limits.call
+
     @classmethod
     @asynccontextmanager
     async def connect(
@@ -60,7 +66,7 @@ class Adapter:
         try:
             yield adapter
         finally:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(adapter.closing, shield=True):
                 await adapter.aclose()
 
     @classmethod
@@ -101,6 +107,7 @@ class Adapter:
         finally:
             del self._runs[request.run_id]
             self._over.set()
+            self._over = anyio.Event()
 
     async def cancel(self, run_id: str, why: str = "") -> bool:
         """Cancels a run of this instance, whoever supervises it: written on its Job. False if there is no such Job.
@@ -124,7 +131,6 @@ class Adapter:
         while self._runs:
             for supervisor in self._runs.values():
                 supervisor.let_go()
-            self._over = anyio.Event()
             await self._over.wait()
         if self._watching:
             self._watching.cancel()
@@ -132,7 +138,8 @@ class Adapter:
         await self._connection.close()
 
     def _watch(self) -> None:
-        if self._watching is None:
+        if self._watching is None or self._watching.done():
+            self._feed = self._feed if self._watching is None else self._feed.again()
             self._watching = asyncio.create_task(self._feed.run(), name="claude-k8s feed")
             self._watching.add_done_callback(_tell_death)
 
@@ -143,9 +150,9 @@ async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult
     before = task.cancelling() if task else 0
     try:
         result = await supervisor.supervise()
-    except* (AdapterError, Exception) as group:
+    except* Exception as group:  # noqa: BLE001 - a fault of ours must not raise out of a run; it is logged and told
         error = _first(group)
-        log.error("run.fault", run_id=request.run_id, exc_info=error)
+        log.error("run.fault", run_id=request.run_id, **_without_locals(error))
         result = _failure(request, Code.INTERNAL, f"{type(error).__name__}: {error}", Outcome.UNKNOWN)
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
@@ -168,6 +175,11 @@ def _failure(request: RunRequest, code: Code, message: str, outcome: Outcome = O
     )
 
 
+def _without_locals(error: BaseException) -> dict[str, str]:
+    """An error for the log. Not as `exc_info`: a renderer may show the frames' variables, a token among them."""
+    return {"error": repr(error), "trace": "".join(traceback.format_tb(error.__traceback__))}
+
+
 def _tell_death(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.error("feed.died", exc_info=error)
+        log.error("feed.died", **_without_locals(error))

@@ -11,7 +11,7 @@ from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
 from adapter.cluster.pods import Pod
 from adapter.limits import Limits
-from adapter.mouth import Courier, Herald
+from adapter.mouth import Courier, Herald, own
 from adapter.plane import Plane, Position
 from adapter.run import LogSummary
 from adapter.spool import Spool
@@ -61,7 +61,7 @@ class LogStream:
         reader = self._reader_of(await self._watch.started())
         await reader.follow(self._watch.news)
         if reader.refused:
-            self._courier.note(f"log incomplete: it may not be read: {reader.refused}")
+            self._herald.tell("log", f"the log may not be followed: {reader.refused}")  # the drain will try once more
 
     async def deliver(self) -> None:
         """Delivers what was followed until the log is over and everything of it was taken."""
@@ -69,16 +69,24 @@ class LogStream:
 
     async def drain(self, kind: EndKind) -> None:
         """Reads what the follow has not; once at once, and once more when a pod in its grace period has ended."""
-        case = self._watch.case
+        try:
+            await self._read_on(self._watch.case, kind)
+        finally:
+            self._spool.close()
+
+    async def _read_on(self, case: Case, kind: EndKind) -> None:
         if case.pod and (kind is not EndKind.VERDICT or case.ever_ran):
             reader = self._reader_of(case.pod)
-            read = await self._rest(reader, case)
-            if not case.quiet and kind is EndKind.OVER:
-                await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
+            read = Read.FAILED  # the tail's time may be up before it was read
+            try:
                 read = await self._rest(reader, case)
-            self._say_missing(read, reader, case)
-            reader.finish()
-        self._spool.close()
+                if not case.quiet and kind is EndKind.OVER:
+                    await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
+                    read = Read.FAILED
+                    read = await self._rest(reader, case)
+            finally:
+                self._say_missing(read, reader, case)
+                reader.finish()
 
     def summary(self) -> LogSummary:
         """What became of the log."""
@@ -87,6 +95,8 @@ class LogStream:
     def _say_missing(self, read: Read, reader: Follower, case: Case) -> None:
         if read is Read.REFUSED and reader.refused:
             self._courier.note(f"log incomplete: it may not be read: {reader.refused}")
+        elif read is Read.WHOLE and not case.quiet:
+            self._courier.note("log incomplete: the container had not ended when its log was read for the last time")
         elif read in _MISSING and (case.started or reader.progress.received):
             self._courier.note(_MISSING[read])
 
@@ -118,7 +128,7 @@ class LogStream:
     async def _position(self) -> Position | None:
         with anyio.move_on_after(self._limits.call):
             try:
-                return await self._plane.position()
+                return await own(self._plane.position())
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._herald.tell("sink", f"the plane did not say where its log ends: {error!r}")
         return None

@@ -33,7 +33,7 @@ from adapter.cluster.watching import Feed
 from adapter.errors import TABLE, Code
 from adapter.launch import Launch, Launched, Refused, refusal_of
 from adapter.limits import Limits
-from adapter.mouth import Heart, Herald
+from adapter.mouth import Heart, Herald, own
 from adapter.plane import Beat, Plane
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.stream import LogStream
@@ -69,6 +69,8 @@ class Supervisor:
         self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
         self._group: TaskGroup | None = None
         self._beating: TaskHandle[None]
+        self._listening: TaskHandle[None]
+        self._obeying: TaskHandle[None]
         self._watch: Watch | None = None
         self._cancelled: str | None = None
         self._phase = "launch"
@@ -78,7 +80,8 @@ class Supervisor:
         """One run, one task group. Cancelling the caller's task lets go of the run, and is passed on."""
         async with anyio.create_task_group() as self._group:
             self._beating = self._start(self._keepalive)
-            company = [self._beating, self._start(self._listen), self._start(self._herald.run)]
+            self._listening = self._start(self._listen)
+            self._start(self._herald.run)
             life = self._start(self._live)
             try:
                 await life.wait()
@@ -87,8 +90,7 @@ class Supervisor:
                 raise
             with anyio.move_on_after(self._limits.call):
                 await self._herald.flushed()
-            for task in company:
-                task.cancel()
+            self._group.cancel_scope.cancel()
         return self._result
 
     def let_go(self) -> None:
@@ -111,6 +113,7 @@ class Supervisor:
             else:
                 await self._supervise_job(launched)
         except Refused as refused:
+            self._listening.cancel()
             await self._report(_bare(self._request, Outcome.FAILED, refused.code, refused.text))
 
     async def _supervise_job(self, launched: Launched) -> None:
@@ -120,9 +123,13 @@ class Supervisor:
             watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
             stream = LogStream(self._plane, self._connection, self._feed.namespace, watch, self._limits, self._herald)
             await self._let_run(launched, watch, stream)
+            if launched.adopted:
+                watch.look_soon()  # it may have vanished just before we listened
 
             deliver = self._start(self._traced, "deliver", stream.deliver)
             follow = self._start(self._traced, "follow", stream.follow)
+            self._obeying = self._start(watch.obey)
+            self._phase = "watch"
             end = await self._traced("watch", lambda: self._until_end(watch, follow))
             if end.kind is EndKind.UNSEEN:
                 self._result = replace(self._result, message=end.text)
@@ -151,6 +158,8 @@ class Supervisor:
         """Watches; and the end of the Job ends the follow, directly."""
         end = await watch.until_end()
         follow.cancel()
+        self._obeying.cancel()
+        self._listening.cancel()  # what has ended cannot be cancelled any more
         return end
 
     # -- before the Job's time ---------------------------------------------------------------------------------------
@@ -160,8 +169,7 @@ class Supervisor:
         with self._claiming:
             await self._can_see()
             return await self._launch.claim()
-        await self._launch.withdraw()
-        return None
+        return await self._launch.withdraw()
 
     async def _can_see(self) -> None:
         """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
@@ -181,13 +189,15 @@ class Supervisor:
             await self._herald.flushed()
         if launched.adopted:
             await stream.resume()
-        if self._cancelled is not None and self._group:
-            self._group.start_soon(watch.cancel, self._cancelled)
+        if self._cancelled is not None:
+            watch.cancel(self._cancelled)
         try:
             watch.case.job = await self._launch.let_run(job, lambda: self._cancelled is not None)
         except Refused:
-            await self._launch.withdraw()
-            raise
+            running = await self._launch.withdraw()
+            if running is None:
+                raise
+            watch.case.job = running.job
         watch.case.running(anyio.current_time())
 
     # -- the tail ----------------------------------------------------------------------------------------------------
@@ -258,7 +268,7 @@ class Supervisor:
         self._cancelled = await self._cancellation()
         self._herald.tell("cancel", f"cancelling: {self._cancelled}")
         if self._watch:
-            await self._watch.cancel(self._cancelled)
+            self._watch.cancel(self._cancelled)
         else:
             self._claiming.cancel()
 
@@ -266,7 +276,7 @@ class Supervisor:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         while True:
             try:
-                return await self._plane.cancellation()
+                return await own(self._plane.cancellation())
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._herald.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
             await backoff.wait()
@@ -289,8 +299,6 @@ class Supervisor:
     @contextmanager
     def _span(self, task: str) -> Iterator[None]:
         """Tells when a task of the run began and ended."""
-        if task == "watch":
-            self._phase = task
         self._herald.trace(task, "began")
         try:
             yield

@@ -28,7 +28,8 @@ class Watch:
         self._looked_at = self._asked_at = self.attempted_at = self.observed_at = anyio.current_time()
         self._look_due = float("inf")
         self._look_again = Backoff(limits.retry_first, limits.safety)
-        self._blind = self._obeyed = self._unexplained = False
+        self._blind = self._unexplained = False
+        self._to_obey = anyio.Event()
 
     async def until_end(self) -> End:
         """Watches until the end of the run is known."""
@@ -59,15 +60,27 @@ class Watch:
         with anyio.move_on_after(self._limits.news) as quiet:
             await self._changed.wait()
         if quiet.cancelled_caught:
-            self._look_due = anyio.current_time()
-            self._inbox.poke()
+            self.look_soon()
 
-    async def cancel(self, why: str) -> None:
-        """Cancels the run: written on the Job, then obeyed. Tries until the API server has taken it."""
+    def cancel(self, why: str) -> None:
+        """Cancels the run; `obey` carries it out."""
         self.case.cancelled(why, anyio.current_time())
+        self._to_obey.set()
         self._inbox.poke()
-        await self._insist(lambda: self._jobs.annotate(self.case.job, CANCEL, why))
-        await self._obey()
+
+    async def obey(self) -> None:
+        """Ends the Job of a run that was cancelled, by whomever. A task of its own: the eyes never wait for it.
+
+        Where deleting the Job is refused it is suspended, which ends its pod as well.
+        """
+        await self._to_obey.wait()
+        if not await self._insist(self._end_job):
+            await self._insist(lambda: self._jobs.suspend(self.case.job))
+
+    def look_soon(self) -> None:
+        """Something hints at news that no watch may tell: a look of our own is due."""
+        self._look_due = anyio.current_time()
+        self._inbox.poke()
 
     async def look(self) -> bool:
         """Reads the Job and its pod, once; whether there was an answer, be it a refusal. A failure decides nothing."""
@@ -111,8 +124,8 @@ class Watch:
         if self._feed.fresh:
             self.attempted_at = anyio.current_time()
             self.observed_at = max(self.observed_at, self._feed.heard_at)
-        if self.case.cancel is not None and not self._obeyed:
-            await self._obey()
+        if self.case.cancel is not None:
+            self._to_obey.set()
         if anyio.current_time() >= self._look_time():
             await self.look()
         await self._why_no_pod()
@@ -155,14 +168,12 @@ class Watch:
             return None
         return End(EndKind.UNSEEN, text=f"the cluster could not be observed for {budget:g} s")
 
-    async def _obey(self) -> None:
-        """Deletes the Job in the foreground: it outlives its pod, and the last words are followed.
-
-        Where that is refused the Job is suspended, which ends its pod as well.
-        """
-        self._obeyed = True
-        if not await self._insist(lambda: self._jobs.delete(self.case.job, "Foreground")):
-            await self._insist(lambda: self._jobs.suspend(self.case.job))
+    async def _end_job(self) -> None:
+        """Written on the Job, then deleted in the foreground: it outlives its pod, and its last words are followed."""
+        if self.case.job.cancel is None:
+            marked = await self._jobs.annotate(self.case.job, CANCEL, self.case.cancel or "")
+            self.case.see_job(marked, anyio.current_time())
+        await self._jobs.delete(self.case.job, "Foreground")
 
     async def _insist(self, call: Callable[[], Awaitable[object]]) -> bool:
         """Repeats a call until the API server has taken it, or the Job is gone; False if it is refused."""
@@ -172,6 +183,8 @@ class Watch:
                 with anyio.fail_after(self._limits.cancel_call):
                     await call()
             except ApiError as error:
+                if error.status == 404:
+                    return True
                 if not error.transient:
                     self._herald.tell("cancel", f"the API server refuses to cancel: {error}")
                     return False
@@ -179,7 +192,6 @@ class Watch:
                 pass
             else:
                 return True
-            self.attempted_at = anyio.current_time()
             await backoff.wait()
         return True
 

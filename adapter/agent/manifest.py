@@ -7,6 +7,9 @@ from typing import Any
 from adapter.run import RunRequest
 
 AGENT = "claude"
+ABANDONED = 3600
+"""Seconds after its end when a Job is deleted that was to be deleted by whoever supervised it."""
+
 USER = 1000
 """The pods' user and group: `runAsNonRoot` refuses an image that names no numeric user of its own."""
 
@@ -23,9 +26,9 @@ def job_manifest(
     }
     if request.timeout is not None:
         spec["activeDeadlineSeconds"] = request.timeout
-    if request.retain:
-        # With `retain: 0` we delete the Job ourselves, after the report; a TTL of 0 would race the drain.
-        spec["ttlSecondsAfterFinished"] = request.retain
+    # With `retain: 0` we delete the Job ourselves, after the report: a TTL of 0 would race the drain. Where we let go
+    # of the run and nobody comes back to it, this one does.
+    spec["ttlSecondsAfterFinished"] = request.retain or ABANDONED
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, **metadata}, "spec": spec}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -32,12 +33,16 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+_one_at_a_time = threading.Lock()
+
+
 def write(data: bytes) -> None:
     """Writes to stdout, whatever it is; a reader that went away (`| head`) is no fault of the run."""
     view = memoryview(data)
     try:
-        while view:
-            view = view[os.write(sys.stdout.fileno(), view) :]
+        with _one_at_a_time:
+            while view:
+                view = view[os.write(sys.stdout.fileno(), view) :]
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import shlex
 import signal
@@ -15,9 +16,10 @@ from typing import Any
 import click
 import structlog
 
-from adapter.cli.clusters import Choice, connected, run_loop
+from adapter.cli.clusters import Choice, connected, run_loop, running_local
 from adapter.cli.output import Output, as_json, as_text
 from adapter.cli.settings import CONTEXT, Duration, cluster_options, setting
+from adapter.limits import Limits
 from adapter.plane.callbacks import CallbackPlane
 from adapter.run import Outcome, RunRequest, RunResult
 
@@ -110,11 +112,12 @@ class _Session:
             return None
         await self._output.result(result) if result else None
         if result and result.outcome is Outcome.DETACHED:
-            self._output.say(f"come back with: {self._again()}")
+            self._output.say(self._again())
         return result
 
     async def _run(self) -> RunResult | None:
-        async with connected(self._choice) as adapter:
+        # A pipe that is not read for minutes (`| less`) must not be given the same lines twice: no deadline for it.
+        async with connected(self._choice, Limits(sink=math.inf)) as adapter:
             self._let_go = lambda: adapter.let_go(self._request.run_id)
             return await adapter.run(self._request, self._plane)
 
@@ -134,10 +137,10 @@ class _Session:
             self._running.cancel()
 
     def _again(self) -> str:
-        """The same command line, with the run's id."""
-        given = sys.argv[1 : -len(self._request.command)]
-        own = [] if "--run-id" in given else ["--run-id", self._request.run_id]
-        return shlex.join(["claude-k8s", *(part for part in given if part != "--"), *own, "--", *self._request.command])
+        """How to come back. Not the command line itself: a variable on it may be secret."""
+        if self._choice.local and running_local() is None:
+            return "the embedded cluster ends with this command, and the run with it"
+        return f"let go; come back with the same command and --run-id {shlex.quote(self._request.run_id)}"
 
 
 def _log_to_stderr(*, verbose: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -94,6 +94,7 @@ class Connection:
 
     async def close(self) -> None:
         """Closes both clients; streams that are still open end."""
+        await self._credentials.close()
         await self._calls.close()
         await self._streams.close()
 
@@ -108,27 +109,22 @@ class Connection:
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """One call, answered with JSON within `deadline` seconds. Raises `ApiError` or `Unreachable`."""
-        try:
-            with anyio.fail_after(deadline):
-                response = await self._send(self._calls, method, path, query, body, content_type)
-                try:
-                    return _json(await response.read())
-                finally:
-                    response.close()  # the connection of a body that was read to its end is in the pool already
-        except Exception as error:
-            raise _named(error) from error
+        with _naming(), anyio.fail_after(deadline):
+            response = await self._send(self._calls, method, path, query, body, content_type)
+            try:
+                return _json(await response.read())
+            finally:
+                response.close()  # the connection of a body that was read to its end is in the pool already
 
     async def read(self, path: str, *, query: Query, headers: float) -> ClientResponse:
         """Opens a stream: the answer's head within `headers` seconds, its body for as long as it lasts.
 
         The caller owns the response and must `close()` it, synchronously. Raises `ApiError` or `Unreachable`.
         """
-        try:
-            with anyio.fail_after(headers):
-                response = await self._send(self._streams, "GET", path, query, None, "application/json")
-        except Exception as error:
-            raise _named(error) from error
-        _keep_alive(response)
+        with _naming(), anyio.fail_after(headers):
+            response = await self._send(self._streams, "GET", path, query, None, "application/json")
+        with suppress(OSError):  # it is a precaution, and some systems have other options
+            _keep_alive(response)
         return response
 
     @asynccontextmanager
@@ -196,6 +192,18 @@ def _keep_alive(response: ClientResponse) -> None:
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Errors that say that the server did not answer, as one of ours."""
+    try:
+        yield
+    except Exception as error:
+        named = _named(error)
+        if named is error:
+            raise
+        raise named from error
 
 
 def _named(error: Exception) -> Exception:

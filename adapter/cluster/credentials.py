@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Source:
             return self.kubeconfig
         if os.environ.get("KUBECONFIG"):
             return os.environ["KUBECONFIG"]
-        default = Path("~/.kube/config").expanduser()
+        default = Path(os.path.expanduser("~/.kube/config"))  # noqa: PTH111 - Path's raises without a home
         in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and not self.context
         return None if in_pod and not default.exists() else str(default)
 
@@ -49,14 +50,17 @@ class Credentials:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._lock = anyio.Lock()
+        self._filling: asyncio.Task[None] | None = None
         self._fresh_until = float("inf")
         self.generation = 0
         self.namespace = "default"
         self.configuration: Any = None
 
     async def load(self) -> None:
-        """Reads everything for the first time. Raises `ConnectError` with the cause."""
+        """Reads everything for the first time. Raises `ConnectError` with the cause.
+
+        Without a deadline: an exec plugin may ask its user to log in.
+        """
         # Importing the client library takes 0.5 to 1 s: never on the loop.
         client = await to_thread.run_sync(import_module, "kubernetes_asyncio.client")
         await to_thread.run_sync(import_module, "kubernetes_asyncio.config")
@@ -69,10 +73,21 @@ class Credentials:
             await self.renew(self.generation)
 
     async def renew(self, generation: int) -> None:
-        """Reads the credentials again, once for all who saw `generation` refused."""
-        async with self._lock:
-            if generation == self.generation:
-                await self._fill()
+        """Reads the credentials again, once for all who saw `generation` refused.
+
+        In a task of its own: a call that gives up waiting must not start a slow exec plugin over and over.
+        """
+        if generation == self.generation:
+            if self._filling is None or self._filling.done():
+                self._filling = asyncio.create_task(self._fill())
+                self._filling.add_done_callback(_retrieved)
+            await asyncio.shield(self._filling)
+
+    async def close(self) -> None:
+        """Ends what is being read."""
+        if self._filling and not self._filling.done():
+            self._filling.cancel()
+            await asyncio.wait([self._filling])
 
     async def _fill(self) -> None:
         path = self._source.path()
@@ -112,8 +127,14 @@ class Credentials:
         self._fresh_until = anyio.current_time() + TOKEN_REREAD
 
 
+def _retrieved(filling: asyncio.Task[None]) -> None:
+    """Its error was told to whoever still waited."""
+    if not filling.cancelled():
+        filling.exception()
+
+
 def _any_file(path: str) -> bool:
-    return any(Path(part).expanduser().is_file() for part in path.split(os.pathsep))
+    return any(Path(os.path.expanduser(part)).is_file() for part in path.split(os.pathsep))  # noqa: PTH111 - as above
 
 
 def _seconds_until(expiry: dt.datetime) -> float:

@@ -97,6 +97,10 @@ class Feed:
         self._died = False
         self.namespace = namespace
 
+    def again(self) -> Feed:
+        """A new feed in the place of one that died."""
+        return Feed(self._connection, self.namespace, self._selector, self._limits)
+
     @property
     def problem(self) -> Exception | None:
         return next((loop.problem for loop in self._loops if loop.problem), None)
@@ -135,6 +139,7 @@ class Feed:
     @contextmanager
     def subscribe(self, name: str) -> Iterator[Inbox]:
         """Everything about the Job of this name and its pods, beginning with what is known already."""
+        assert name not in self._inboxes  # noqa: S101 - one run, one supervisor
         inbox = self._inboxes[name] = Inbox(*anyio.create_memory_object_stream[Change | None](float("inf")))
         for loop in self._loops:
             for key, seen in loop.known.values():
@@ -179,6 +184,8 @@ class _Loop:
             except (ApiError, Unreachable) as error:
                 self._fail(error)
                 after = getattr(error, "retry_after", 0.0)
+            except (KeyError, TypeError, AttributeError) as error:
+                self._fail(Unreachable(f"what answers is no API server: {error!r}"))  # a proxy's page, in JSON
             await self._backoff.wait(after)
 
     def _fail(self, error: Exception) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.agent.manifest import job_manifest
+from adapter.agent.manifest import ABANDONED, job_manifest
 from adapter.launch import manifest_of
 from adapter.run import RunRequest
 
@@ -104,8 +104,8 @@ def test_a_job_is_created_suspended_and_never_retries() -> None:
     assert (spec["suspend"], spec["backoffLimit"], spec["template"]["spec"]["restartPolicy"]) == (True, 0, "Never")
 
 
-@pytest.mark.parametrize(("retain", "ttl"), [(3600, 3600), (0, None)])
-def test_a_job_that_is_not_kept_has_no_ttl(retain: int, ttl: int | None) -> None:
+@pytest.mark.parametrize(("retain", "ttl"), [(60, 60), (0, ABANDONED)])
+def test_every_job_has_a_ttl_even_one_that_we_mean_to_delete(retain: int, ttl: int) -> None:
     spec = manifest(RunRequest(run_id="r", command=("true",), retain=retain))["spec"]
 
     assert spec.get("ttlSecondsAfterFinished") == ttl
