@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from adapter._version import __version__
 from adapter.cluster.credentials import Credentials, Source
@@ -97,6 +98,7 @@ class Connection:
         await self._credentials.close()
         await self._calls.close()
         await self._streams.close()
+        await checkpoint()  # a transport that was aborted is gone one turn of the loop later; uvloop insists on it
 
     async def call(
         self,
@@ -119,7 +121,7 @@ class Connection:
     async def read(self, path: str, *, query: Query, headers: float) -> ClientResponse:
         """Opens a stream: the answer's head within `headers` seconds, its body for as long as it lasts.
 
-        The caller owns the response and must `close()` it, synchronously. Raises `ApiError` or `Unreachable`.
+        The caller owns the response and must `hang_up` on it. Raises `ApiError` or `Unreachable`.
         """
         with _naming(), anyio.fail_after(headers):
             response = await self._send(self._streams, "GET", path, query, None, "application/json")
@@ -134,7 +136,7 @@ class Connection:
         try:
             yield response
         finally:
-            response.close()
+            hang_up(response)
 
     async def _send(
         self, client: Any, method: str, path: str, query: Query, body: Any, content_type: str
@@ -172,6 +174,14 @@ async def _checked(client: Any, method: str, path: str, query: Query, body: Any,
     finally:
         response.close()
     raise ApiError(response.status, _status_body(text), _seconds(response.headers.get("Retry-After")))
+
+
+def hang_up(response: ClientResponse) -> None:
+    """Closes a stream now, synchronously. A graceful end of TLS would wait for the peer, which may be silent."""
+    transport = response.connection.transport if response.connection else None
+    response.close()
+    if transport:
+        transport.abort()
 
 
 async def _beginning(response: ClientResponse, most: int) -> bytes:

@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from adapter.backoff import Backoff
-from adapter.cluster.connection import ApiError, Connection, Unreachable
+from adapter.cluster.connection import ApiError, Connection, Unreachable, hang_up
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.framing import Batch, Framer
 from adapter.cluster.pods import AGENT
@@ -116,7 +116,7 @@ class Follower:
         finally:
             # Synchronous, both: an await here would be cancelled with the rest and leave the connection open.
             self._take(_received(response))
-            response.close()
+            hang_up(response)
 
     async def _pump(self, response: ClientResponse) -> Read:
         from aiohttp import ClientError

@@ -148,7 +148,8 @@ async def test_no_node_is_large_enough(stage: Stage) -> None:
         assert (await stage.no_log(stage.pod("large"), **query)).status == 204
     await stage.delete("large", propagationPolicy="Background")
     story = await stage.until("large", "pod: DELETED", "job: DELETED")
-    assert story[3:] == ["job: DELETED", "pod: deleting, at once", "pod: DELETED"]
+    rest = [step for step in story[3:] if step != "pod: phase Failed"]  # told now and then, in passing
+    assert rest == ["job: DELETED", "pod: deleting, at once", "pod: DELETED"]
 
 
 @scene
