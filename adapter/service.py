@@ -14,13 +14,14 @@ from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
 from adapter.cluster.jobs import CANCEL, Jobs, job_name, selector
 from adapter.cluster.watching import Feed
-from adapter.errors import TABLE, Code
+from adapter.errors import Code
 from adapter.launch import instance_name
 from adapter.limits import Limits
 from adapter.plane import Plane
 from adapter.plane.callbacks import CallbackPlane
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.supervisor import Supervisor
+from adapter.verdict import plain_result
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +92,9 @@ class Adapter:
         comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`.
         """
         if request.run_id in self._runs:
-            return _failure(request, Code.CONFLICT, f"run {request.run_id!r} is supervised here already")
+            return plain_result(
+                request.run_id, Outcome.FAILED, Code.CONFLICT, f"run {request.run_id!r} is supervised here already"
+            )
         self._watch()
         supervisor = Supervisor(
             request,
@@ -153,7 +156,7 @@ async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult
     except* Exception as group:  # noqa: BLE001 - a fault of ours must not raise out of a run; it is logged and told
         error = _first(group)
         log.error("run.fault", run_id=request.run_id, **_without_locals(error))
-        result = _failure(request, Code.INTERNAL, f"{type(error).__name__}: {error}", Outcome.UNKNOWN)
+        result = plain_result(request.run_id, Outcome.UNKNOWN, Code.INTERNAL, f"{type(error).__name__}: {error}")
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return result
@@ -161,18 +164,6 @@ async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult
 
 def _first(error: BaseException) -> BaseException:
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _failure(request: RunRequest, code: Code, message: str, outcome: Outcome = Outcome.FAILED) -> RunResult:
-    row = TABLE[code]
-    return RunResult(
-        run_id=request.run_id,
-        outcome=outcome,
-        code=code,
-        message=message,
-        hint=row.hint,
-        transient=row.transient,
-    )
 
 
 def _without_locals(error: BaseException) -> dict[str, str]:

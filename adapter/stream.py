@@ -43,6 +43,11 @@ class LogStream:
         self._reader: Follower | None = None
         self._courier = Courier(plane, self._spool, 0, limits, herald)
 
+    @property
+    def case(self) -> Case:
+        """What was seen of the run whose log this is."""
+        return self._watch.case
+
     async def resume(self) -> None:
         """For an adopted Job: asks the plane where its log ends, and goes on from there."""
         position = await self._position()

@@ -13,7 +13,6 @@ the body of a group, but not into a shielded child.)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,16 +27,17 @@ from anyio.lowlevel import checkpoint
 from adapter.backoff import Backoff
 from adapter.case import Case, End, EndKind
 from adapter.cluster.connection import ApiError, Connection, Unreachable
-from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
+from adapter.cluster.jobs import Jobs
 from adapter.cluster.watching import Feed
-from adapter.errors import TABLE, Code
+from adapter.errors import Code
 from adapter.launch import Launch, Launched, Refused, refusal_of
 from adapter.limits import Limits
 from adapter.mouth import Heart, Herald, own
 from adapter.plane import Beat, Plane
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.stream import LogStream
-from adapter.verdict import needs_another_look, result_of
+from adapter.tail import Tail
+from adapter.verdict import plain_result, result_of
 from adapter.watch import Watch
 
 
@@ -74,7 +74,9 @@ class Supervisor:
         self._watch: Watch | None = None
         self._cancelled: str | None = None
         self._phase = "launch"
-        self._result = _bare(request, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on")
+        self._result = plain_result(
+            request.run_id, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on"
+        )
 
     async def supervise(self) -> RunResult:
         """One run, one task group. Cancelling the caller's task lets go of the run, and is passed on."""
@@ -107,14 +109,14 @@ class Supervisor:
             launched = await self._claim()
             if launched is None:
                 why = f"cancelled before it was started: {self._cancelled}"
-                await self._report(_bare(self._request, Outcome.CANCELLED, Code.CANCELLED, why))
+                await self._report(plain_result(self._request.run_id, Outcome.CANCELLED, Code.CANCELLED, why))
             elif launched.earlier:
                 await self._report(launched.earlier)
             else:
                 await self._supervise_job(launched)
         except Refused as refused:
             self._listening.cancel()
-            await self._report(_bare(self._request, Outcome.FAILED, refused.code, refused.text))
+            await self._report(plain_result(self._request.run_id, Outcome.FAILED, refused.code, refused.text))
 
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
@@ -135,24 +137,29 @@ class Supervisor:
                 self._result = replace(self._result, message=end.text)
                 deliver.cancel()
                 return
+            await self._end_run(Tail(end, watch, self._jobs, self._limits, self._herald), end, stream, follow, deliver)
 
-            tail = anyio.current_time() + self._limits.tail
-            with self._step("drain", self._limits.tail * 0.8):
-                await follow.wait()  # it hands over what it has received as it ends: nothing may be read before that
-                await self._stop(end, watch)
-                await stream.drain(end.kind)
-                await deliver.wait()
-            deliver.cancel()
+    async def _end_run(
+        self, tail: Tail, end: End, stream: LogStream, follow: TaskHandle[Any], deliver: TaskHandle[Any]
+    ) -> None:
+        """Drain, then diagnose, then report, then clean up."""
+        case, time_is_up = stream.case, anyio.current_time() + self._limits.tail
+        with self._step("drain", self._limits.tail * 0.8):
+            await follow.wait()  # it hands over what it has received as it ends: nothing may be read before that
+            await tail.stop()
+            await stream.drain(end.kind)
             await deliver.wait()
-            with self._step("diagnose", tail - anyio.current_time()):
-                await self._diagnose(end, watch)
-            await checkpoint()
-            result = result_of(self._request.run_id, case, end, stream.summary())
-            accepted = await self._report(result)
-            await checkpoint()
-            with self._step("clean up", self._limits.call * 2):
-                if accepted:
-                    await self._clean_up(end, case, result)
+        deliver.cancel()
+        await deliver.wait()
+        with self._step("diagnose", time_is_up - anyio.current_time()):
+            await tail.diagnose()
+        await checkpoint()
+        result = result_of(self._request.run_id, case, end, stream.summary())
+        accepted = await self._report(result)
+        await checkpoint()
+        with self._step("clean up", self._limits.call * 2):
+            if accepted:
+                await tail.clean_up(result, self._request.retain)
 
     async def _until_end(self, watch: Watch, follow: TaskHandle[Any]) -> End:
         """Watches; and the end of the Job ends the follow, directly."""
@@ -202,24 +209,6 @@ class Supervisor:
 
     # -- the tail ----------------------------------------------------------------------------------------------------
 
-    async def _stop(self, end: End, watch: Watch) -> None:
-        """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods."""
-        if end.kind is not EndKind.VERDICT:
-            return
-        with anyio.move_on_after(self._limits.call):
-            try:
-                await self._jobs.suspend(watch.case.job)
-            except (ApiError, Unreachable) as error:
-                self._herald.tell("job", f"the Job could not be stopped: {error}")
-        await watch.until(lambda: watch.case.quiet, watch.case.grace + self._limits.stall)
-
-    async def _diagnose(self, end: End, watch: Watch) -> None:
-        """Looks once more where the streams may lag behind each other: why it ended matters, not only how."""
-        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        if end.kind is EndKind.OVER and needs_another_look(watch.case):
-            while not await watch.look():
-                await backoff.wait()
-
     async def _report(self, result: RunResult) -> bool:
         """Offers the result until it is accepted, beating all the while; whether it was."""
         self._phase = "report"
@@ -236,18 +225,6 @@ class Supervisor:
             await backoff.wait()
         self._result = replace(result, warnings=(*result.warnings, "the plane did not accept this result"))
         return False
-
-    async def _clean_up(self, end: End, case: Case, result: RunResult) -> None:
-        """Leaves the Job, with its result on it, to its TTL; or deletes it. What may still run stays as it is."""
-        if case.job_gone or case.job.deleting or end.kind is EndKind.NEVER:
-            return
-        try:
-            if not self._request.retain or end.kind is EndKind.VERDICT or case.suspended:
-                await self._jobs.delete(case.job, "Background")
-            else:
-                await self._jobs.annotate(case.job, RESULT, _annotation(result))
-        except (ApiError, Unreachable) as error:
-            self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
 
     # -- beside it ---------------------------------------------------------------------------------------------------
 
@@ -304,24 +281,3 @@ class Supervisor:
             yield
         finally:
             self._herald.trace(task, "ended")
-
-
-def _annotation(result: RunResult) -> str:
-    """The result as it is kept on the Job; without the container's own message where that makes it too long."""
-    text = json.dumps(result.to_json())
-    if len(text) <= RESULT_BYTES:
-        return text
-    return json.dumps(replace(result, message=result.message[:1000], termination_message=None).to_json())
-
-
-def _bare(request: RunRequest, outcome: Outcome, code: Code, message: str) -> RunResult:
-    """A result without a container to speak of."""
-    row = TABLE[code]
-    return RunResult(
-        run_id=request.run_id,
-        outcome=outcome,
-        code=code,
-        message=message,
-        hint=row.hint,
-        transient=row.transient,
-    )

@@ -100,6 +100,12 @@ def result_of(run_id: str, case: Case, end: End, log: LogSummary) -> RunResult:
     )
 
 
+def plain_result(run_id: str, outcome: Outcome, code: Code, message: str) -> RunResult:
+    """A result without a container to speak of."""
+    row = TABLE[code]
+    return RunResult(run_id=run_id, outcome=outcome, code=code, message=message, hint=row.hint, transient=row.transient)
+
+
 def _time(text: str | None) -> str | None:
     """A container that never started says 1970."""
     return None if text is None or text.startswith("1970-") else text

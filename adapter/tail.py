@@ -1,0 +1,65 @@
+"""The steps between the end of a run and its report, and the one after it. The heart bounds and orders them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import anyio
+
+from adapter.backoff import Backoff
+from adapter.case import End, EndKind
+from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
+from adapter.limits import Limits
+from adapter.mouth import Herald
+from adapter.run import RunResult
+from adapter.verdict import needs_another_look
+from adapter.watch import Watch
+
+
+class Tail:
+    """What is done with the Job of a run that has ended in the way that `end` says."""
+
+    def __init__(self, end: End, watch: Watch, jobs: Jobs, limits: Limits, herald: Herald) -> None:
+        self._end, self._watch, self._jobs, self._limits, self._herald = end, watch, jobs, limits, herald
+
+    async def stop(self) -> None:
+        """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods."""
+        case = self._watch.case
+        if self._end.kind is not EndKind.VERDICT:
+            return
+        with anyio.move_on_after(self._limits.call):
+            try:
+                await self._jobs.suspend(case.job)
+            except (ApiError, Unreachable) as error:
+                self._herald.tell("job", f"the Job could not be stopped: {error}")
+        await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
+
+    async def diagnose(self) -> None:
+        """Looks once more where the streams may lag behind each other: why it ended matters, not only how."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        if self._end.kind is EndKind.OVER and needs_another_look(self._watch.case):
+            while not await self._watch.look():
+                await backoff.wait()
+
+    async def clean_up(self, result: RunResult, retain: int) -> None:
+        """Leaves the Job, with its result on it, to its TTL; or deletes it. What may still run stays as it is."""
+        case = self._watch.case
+        if case.job_gone or case.job.deleting or self._end.kind is EndKind.NEVER:
+            return
+        try:
+            if not retain or self._end.kind is EndKind.VERDICT or case.suspended:
+                await self._jobs.delete(case.job, "Background")
+            else:
+                await self._jobs.annotate(case.job, RESULT, _annotation(result))
+        except (ApiError, Unreachable) as error:
+            self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
+
+
+def _annotation(result: RunResult) -> str:
+    """The result as it is kept on the Job; without the container's own message where that makes it too long."""
+    text = json.dumps(result.to_json())
+    if len(text) <= RESULT_BYTES:
+        return text
+    return json.dumps(replace(result, message=result.message[:1000], termination_message=None).to_json())
