@@ -99,7 +99,7 @@ class Place:
             *given,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONWARNINGS": "error", **(environment or {})},
+            env={**os.environ, "PYTHONWARNINGS": _warnings(self.real), **(environment or {})},
         )
 
     async def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Ended:
@@ -111,6 +111,11 @@ class Place:
             for path in (self.jobs, f"{self.core}/pods"):
                 while (await self.ask("GET", path))["items"]:
                     await anyio.sleep(0.1)
+
+
+def _warnings(real: bool) -> str:
+    """Warnings are errors. But one about a TLS handshake that was cut, raised inside uvloop's closing, breaks that."""
+    return "error,ignore::ResourceWarning" if real else "error"
 
 
 async def ended(process: asyncio.subprocess.Process) -> Ended:
