@@ -36,19 +36,21 @@ def _load(context: click.Context, parameter: click.Parameter, value: Path | None
         settings = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.UsageError(f"configuration file {path}: {error}") from error
-    settings = {name.replace("-", "_"): text for name, text in settings.items()}
-    _refuse_unknown(context, path, settings)
-    context.default_map = dict.fromkeys(context.command.list_commands(context), settings)  # type: ignore[attr-defined]
+    known = _known(context)
+    unknown = sorted(name for name in settings if name.replace("_", "-") not in known)
+    if unknown:
+        raise click.UsageError(f"configuration file {path}: unknown setting {unknown[0]!r}")
+    defaults = {known[name.replace("_", "-")]: value for name, value in settings.items()}
+    context.default_map = dict.fromkeys(context.command.list_commands(context), defaults)  # type: ignore[attr-defined]
 
 
-def _refuse_unknown(context: click.Context, path: Path, settings: dict[str, Any]) -> None:
+def _known(context: click.Context) -> dict[str, str]:
+    """The long names of all commands' options, and the parameters they stand for."""
     group = context.command
     assert isinstance(group, click.Group)  # noqa: S101 - the option is the group's
     commands = [group.get_command(context, name) for name in group.list_commands(context)]
-    known = {parameter.name for command in commands if command for parameter in command.params}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise click.UsageError(f"configuration file {path}: unknown setting {unknown[0]!r}")
+    options = [one for command in commands if command for one in command.params if isinstance(one, click.Option)]
+    return {long.lstrip("-"): str(one.name) for one in options for long in one.opts if long.startswith("--")}
 
 
 def config_option(command: F) -> F:

@@ -153,3 +153,16 @@ def test_a_duration(text: object, seconds: int) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no duration"):
         Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize("line", ["json = true", "service_account = 'a'", "service-account = 'a'", "keep = true"])
+def test_a_line_of_the_file_has_the_name_of_its_option(tmp_path: Path, line: str) -> None:
+    configure(tmp_path, line)
+
+    assert request().command[0] == "true"
+
+
+def test_an_argument_is_no_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(tmp_path, 'command = ["rm"]')
+
+    assert "unknown setting 'command'" in complaint(capsys, "run", "--", "true")
