@@ -27,7 +27,7 @@ docs: .venv/done         ## what is generated of docs/
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 300
+	@$(BIN)/pytest -m cluster --timeout 300 $(FLAGS)
 
 bench: .venv/done        ## the numbers, beside their aims; with a cluster in $$KUBECONFIG and kubectl, beside kubectl's
 	@$(BIN)/python -m tests.bench

@@ -139,13 +139,8 @@ async def test_a_restart_at_the_limit_ends_the_pod(stage: Stage) -> None:
     await stage.place.create("limit", *sh("exit 1"), backoffLimit=1, pod={"restartPolicy": "OnFailure"})
     story = await stage.until("limit", "pod: DELETED", "job: Failed")
     ends = [step for step in story if step.startswith("job:") or "deleting" in step or "DELETED" in step]
-    assert ends == [
-        "job: ADDED",
-        "pod: deleting",
-        "job: FailureTarget BackoffLimitExceeded",
-        "pod: DELETED",
-        "job: Failed BackoffLimitExceeded",
-    ]
+    ends.remove("job: Failed BackoffLimitExceeded")  # after DELETED, but for a coincidence of two batches
+    assert ends == ["job: ADDED", "pod: deleting", "job: FailureTarget BackoffLimitExceeded", "pod: DELETED"]
 
 
 @scene
