@@ -153,6 +153,12 @@ class LogSummary:
     complete: bool = True
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LogSummary:
+        """Reads what `asdict` made of one; fields of later versions are ignored."""
+        known = {name: data[name] for name in cls.__slots__ if name in data}
+        return cls(**known | {"notes": tuple(known.get("notes", ()))})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -160,7 +166,8 @@ class RunResult:
 
     `code` is a row of the table in `adapter.errors`, `message` says what happened in one line, `hint` what the
     operator can do. `exit_code`, `signal`, `reason` and `termination_message` are the container's own, as far
-    as anybody saw them. Times are the container's, RFC 3339, in whole seconds.
+    as anybody saw them. Times are the container's, RFC 3339, in whole seconds. `stderr` is the agent's second log,
+    where it has one; `agent` is what the agent's own transcript told, as plain JSON.
     """
 
     run_id: str
@@ -180,6 +187,8 @@ class RunResult:
     finished_at: str | None = None
     warnings: tuple[str, ...] = ()
     log: LogSummary = field(default_factory=LogSummary)
+    stderr: LogSummary | None = None
+    agent: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -194,8 +203,9 @@ class RunResult:
     def from_json(cls, data: Mapping[str, Any]) -> RunResult:
         """Reads what `to_json` wrote; fields of later versions are ignored. Raises ValueError or KeyError."""
         known = {name: data[name] for name in cls.__slots__ if name in data}
-        log = LogSummary(**{n: v for n, v in known.pop("log", {}).items() if n in LogSummary.__slots__})
+        known["log"] = LogSummary.from_json(known.pop("log", None) or {})
+        known["stderr"] = LogSummary.from_json(known["stderr"]) if known.get("stderr") else None
         known["outcome"] = Outcome(known["outcome"])
         known["code"] = Code(known["code"])
         known["warnings"] = tuple(known.get("warnings", ()))
-        return cls(**known, log=LogSummary(delivered=log.delivered, complete=log.complete, notes=tuple(log.notes)))
+        return cls(**known)
