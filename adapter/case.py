@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from adapter.cluster.jobs import Job
-from adapter.cluster.pods import Container, Pod
+from adapter.cluster.pods import AGENT, Container, Pod
 from adapter.errors import Code
 from adapter.limits import Limits
 
@@ -130,13 +130,21 @@ class Case:
     @property
     def started(self) -> bool:
         """Whether the agent's container has started, so that there is a log to follow."""
-        agent = self.pod.agent if self.pod else None
-        return agent is not None and agent.state in ("running", "terminated")
+        return self.began(AGENT)
+
+    def began(self, name: str) -> bool:
+        """Whether a container has started."""
+        container = self.pod.container(name) if self.pod else None
+        return container is not None and container.state in ("running", "terminated")
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing more can come into the log."""
-        return self.pod is None or self.pod_gone or self.pod.quiet
+        """Whether nothing more can come into the agent's log."""
+        return self.ended(AGENT)
+
+    def ended(self, name: str) -> bool:
+        """Whether nothing more can come into a container's log."""
+        return self.pod is None or self.pod_gone or self.pod.ended(name)
 
     @property
     def grace(self) -> int:

@@ -7,41 +7,26 @@ same Job: it is adopted, or its result given back, or, for another request under
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import anyio
 
-from adapter.agent.manifest import job_manifest
+from adapter.admission import Admission, persistently
 from adapter.backoff import Backoff
+from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import (
-    INSTANCE_LABEL,
-    MANAGED_BY,
-    MANAGED_LABEL,
-    REQUEST,
-    RUN_ID,
-    RUN_LABEL,
-    Job,
-    Jobs,
-    digest,
-    job_name,
-    slug,
-)
+from adapter.cluster.jobs import ADOPTER, Job, Jobs
 from adapter.errors import Code
 from adapter.limits import Limits
-from adapter.run import RunRequest, RunResult
+from adapter.orphans import Fate, fate_of
+from adapter.refusal import Refused, raise_if_final
+from adapter.run import RunResult
+from adapter.work import Work
 
+T = TypeVar("T")
 Tell = Callable[..., None]
-
-
-class Refused(Exception):
-    """The run cannot be started. Nothing runs, and nothing was left behind."""
-
-    def __init__(self, code: Code, text: str) -> None:
-        self.code, self.text = code, text
-        super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +38,85 @@ class Launched:
     earlier: RunResult | None = None
 
 
-def hash_of(request: RunRequest) -> str:
-    """What makes two requests under one id the same: everything but how long the Job is kept."""
-    return digest({name: value for name, value in request.to_json().items() if name != "retain"})
-
-
-def manifest_of(request: RunRequest, instance: str) -> dict[str, Any]:
-    """The Job as it is created."""
-    name = job_name(instance, request.run_id)
-    labels = {MANAGED_LABEL: MANAGED_BY, INSTANCE_LABEL: instance, RUN_LABEL: name}
-    notes = {RUN_ID: request.run_id, REQUEST: hash_of(request)}
-    return job_manifest(request, name=name, labels=labels, annotations=notes)
-
-
 class Launch:
-    """The steps of one launch. Each is repeated until the API server has answered, within the launch budget."""
+    """The steps of one launch. Each is repeated until the API server has answered, within the launch budget.
 
-    def __init__(self, request: RunRequest, jobs: Jobs, instance: str, limits: Limits, tell: Tell) -> None:
-        self._request, self._jobs, self._limits, self._tell = request, jobs, limits, tell
-        self._manifest = manifest_of(request, instance)
-        self.name: str = self._manifest["metadata"]["name"]
-        self._hash: str = self._manifest["metadata"]["annotations"][REQUEST]
+    `watched` says whether a Job is supervised in this very process.
+    """
+
+    def __init__(
+        self, work: Work, jobs: Jobs, belongings: Belongings, limits: Limits, tell: Tell, watched: Callable[[str], bool]
+    ) -> None:
+        self._work, self._jobs, self._belongings = work, jobs, belongings
+        self._limits, self._tell, self._watched = limits, tell, watched
+        self.name = work.name
 
     async def claim(self) -> Launched:
-        """Creates the Job, suspended, or finds the one that is there. Raises `Refused`."""
+        """Creates the Job, suspended, or finds the one that is there; and the agent for it. Raises `Refused`."""
         if lacking := await self._lacking():
             found = await self._found()  # what runs already is better looked after badly than not at all
-            if found:
-                return found
-            raise Refused(Code.FORBIDDEN, f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}")
-        return await self._create()
+            if found is None or found.job.suspended:
+                text = f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}"
+                raise Refused(Code.FORBIDDEN, text)
+            return found
+        launched = await self._lost() or await self._create()
+        return await self._made_ready(launched) if launched.job.suspended else launched
+
+    async def _made_ready(self, launched: Launched) -> Launched:
+        """The agent's lock, and the Secret, for a Job that was not let run yet. What was refused is withdrawn."""
+        job = launched.job
+        try:
+            if self._work.agent:
+                admission = Admission(self._work.agent, self._jobs, self._belongings, self._limits, self._tell)
+                job = await admission.admit(job)
+            if self._work.secret and job.cancel is None and not job.deleting:
+                await self._asked(lambda: self._belongings.give(job, self._work.secret), Code.SECRET_REJECTED)
+        except Refused:
+            await self.withdraw()
+            raise
+        return Launched(job, launched.adopted)
+
+    async def _lost(self) -> Launched | None:
+        """The Job of the run that the control plane has lost and this one continues, if it is there and fits.
+
+        It is the one that has the agent's lock: by name and UID, and whoever has taken it over before.
+        """
+        if self._work.lost is None or self._work.agent is None:
+            return None
+        job = await self._asked(self._holder)
+        if job is None or self._work.lost not in (job.run_id, job.adopter) or self._watched(job.name):
+            return None
+        earlier = _result(job)
+        if earlier is None:
+            return await self._taken_over(job)
+        return Launched(job, adopted=True, earlier=earlier) if earlier.run_id == self._work.run_id else None
+
+    async def _holder(self) -> Job | None:
+        lock = await self._belongings.locked(self._work.agent or "")
+        job = await self._jobs.get(lock.job) if lock else None
+        return job if job and lock and job.uid == lock.job_uid and not job.deleting else None
+
+    async def _taken_over(self, job: Job) -> Launched | None:
+        """Puts our name on it, or tells why not. One that was never let run is no use to anybody, and goes."""
+        fate = fate_of(job, self._work)
+        if fate not in (Fate.ADOPT, Fate.NEVER_RAN):
+            self._tell("admission", f"Job {job.name} of run {job.run_id} is not taken over: {fate.value}")
+            return None
+        try:
+            if fate is Fate.ADOPT:
+                return Launched(await self._asked(lambda: self._signed(job)), adopted=True)
+            await self._asked(lambda: self._jobs.delete(job, "Background", version=True))
+        except ApiError:
+            return await self._lost()  # it has changed meanwhile: look again
+        return None
+
+    async def _signed(self, job: Job) -> Job:
+        if job.adopter == self._work.run_id:
+            return job
+        return await self._jobs.annotate(job, ADOPTER, self._work.run_id, version=True)
+
+    async def _asked(self, call: Callable[[], Awaitable[T]], rejected: Code = Code.ADMISSION_UNREACHABLE) -> T:
+        return await persistently(call, self._limits, rejected)
 
     async def _lacking(self) -> list[str]:
         """The rights without which no run could be brought to its end; the lack of any other is told.
@@ -90,7 +124,7 @@ class Launch:
         Asked before anything is created: a Job that may not be deleted could be neither cancelled nor cleaned up.
         """
         try:
-            lacking = await self._jobs.lacking()
+            lacking = await self._jobs.lacking(agent=self._work.agent is not None)
         except (ApiError, Unreachable):
             return []  # each call will have an answer of its own
         for right in lacking:
@@ -103,13 +137,13 @@ class Launch:
         give_up = anyio.current_time() + self._limits.launch
         while True:
             try:
-                return Launched(await self._jobs.create(self._manifest), adopted=False)
+                return Launched(await self._jobs.create(dict(self._work.manifest)), adopted=False)
             except (ApiError, Unreachable) as error:
                 found = await self._found() if _exists(error) else None
                 if found:
                     return found
                 if not _exists(error):
-                    _raise_if_final(error)
+                    raise_if_final(error)
                 if anyio.current_time() >= give_up:
                     raise Refused(Code.API_UNREACHABLE, f"no Job could be created: {error}") from error
                 self._tell("launch", f"trying again: {error}")
@@ -128,7 +162,7 @@ class Launch:
                 if anyio.current_time() >= give_up:
                     raise Refused(Code.API_UNREACHABLE, f"the Job could not be let run: {error}") from error
                 if not _changed(error):
-                    _raise_if_final(error)
+                    raise_if_final(error)
                 conflicts += 1
             # The controller writes a Job's first conditions at about this moment: look, and try again at once.
             if conflicts > 1:
@@ -147,7 +181,7 @@ class Launch:
             while True:
                 try:
                     job = await self._jobs.get(self.name)
-                    if job is None or job.request != self._hash:
+                    if job is None or job.request != self._work.request:
                         return None
                     if not job.suspended:
                         return Launched(job, adopted=True, earlier=_result(job))
@@ -164,7 +198,7 @@ class Launch:
         try:
             return await self._jobs.get(job.name)
         except (ApiError, Unreachable) as error:
-            _raise_if_final(error)
+            raise_if_final(error)
             return job
 
     async def _found(self) -> Launched | None:
@@ -173,16 +207,11 @@ class Launch:
             job = await self._jobs.get(self.name)
         except (ApiError, Unreachable):
             return None
-        if job is None or (job.deleting and job.request != self._hash):
+        if job is None or (job.deleting and job.request != self._work.request):
             return None
-        if job.request != self._hash:
-            raise Refused(Code.CONFLICT, f"run {self._request.run_id!r} is Job {job.name}, of a different request")
+        if job.request != self._work.request:
+            raise Refused(Code.CONFLICT, f"run {self._work.run_id!r} is Job {job.name}, of a different request")
         return Launched(job, adopted=True, earlier=_result(job))
-
-
-def instance_name(text: str) -> str:
-    """The text as the name of an instance: a label value, never empty."""
-    return slug(text, 63) or "default"
 
 
 def _result(job: Job) -> RunResult | None:
@@ -201,25 +230,3 @@ def _exists(error: Exception) -> bool:
 def _changed(error: Exception) -> bool:
     """A precondition did not hold: 409 for the version, 422 for the UID, 404 for a Job that is gone."""
     return isinstance(error, ApiError) and error.status in (404, 409, 422)
-
-
-def _raise_if_final(error: ApiError | Unreachable) -> None:
-    """Raises `Refused` for an answer that trying again would not change."""
-    if isinstance(error, Unreachable) or error.transient:
-        return
-    if error.status == 401:
-        raise Refused(Code.UNAUTHORIZED, str(error)) from error
-    if (error.status == 404 and error.kind == "namespaces") or "because it is being terminated" in error.message:
-        raise Refused(Code.NAMESPACE, error.message) from error
-    if error.status == 403 and "exceeded quota" not in error.message:
-        raise Refused(Code.FORBIDDEN, error.message) from error
-    raise Refused(Code.JOB_REJECTED, error.message) from error
-
-
-def refusal_of(error: ApiError | Unreachable) -> Refused:
-    """A problem of the watch, as the reason why nothing was started."""
-    try:
-        _raise_if_final(error)
-    except Refused as refused:
-        return refused
-    return Refused(Code.API_UNREACHABLE, str(error))

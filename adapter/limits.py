@@ -13,6 +13,10 @@ class Limits:
     """Deadline of one API call, and of one try to reach the plane."""
     launch: float = 120.0
     """How long the API server may be unreachable before a run that was not started is given up."""
+    busy: float | None = None
+    """How long a run may wait until its agent is free. None: as long as it takes; it beats and can be cancelled."""
+    busy_look: float = 2.0
+    """Between two looks at whoever the agent is busy with, at most."""
     cancel_call: float = 2.0
     """Deadline of one try to write a cancel: the API server must have it within 2 s of the request."""
 

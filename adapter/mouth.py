@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from adapter.backoff import Backoff
 from adapter.cluster.framing import Batch
 from adapter.limits import Limits
-from adapter.plane import Beat, Event, LogChunk, Plane
+from adapter.plane import Beat, Event, LogChunk, Plane, Stream
 from adapter.run import LogSummary, RunResult
 from adapter.spool import Spool
 
@@ -44,6 +44,10 @@ class Herald:
     def tell(self, kind: str, message: str, **data: Any) -> None:
         """Something happened."""
         self._log.info(message, kind=kind, **data)
+        self._put(Event(kind=kind, message=message, at=anyio.current_time(), data=data))
+
+    def confide(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
+        """Something for the plane alone: a prompt has no place in our own log."""
         self._put(Event(kind=kind, message=message, at=anyio.current_time(), data=data))
 
     def _put(self, event: Event) -> None:
@@ -87,8 +91,10 @@ class Herald:
 class Courier:
     """Log: from the spool to the plane, each chunk until it is taken. The cursor moves only then."""
 
-    def __init__(self, plane: Plane, spool: Spool, offset: int, limits: Limits, herald: Herald) -> None:
-        self._plane, self._spool, self._limits, self._herald = plane, spool, limits, herald
+    def __init__(
+        self, plane: Plane, spool: Spool, offset: int, limits: Limits, herald: Herald, stream: Stream = "stdout"
+    ) -> None:
+        self._plane, self._spool, self._limits, self._herald, self._stream = plane, spool, limits, herald, stream
         self._notes: list[str] = []
         self._in_hand = 0
         self.offset = offset
@@ -97,7 +103,7 @@ class Courier:
         """Something of the log is missing, or may be: said once, beside the log, with its place."""
         if text not in self._notes:
             self._notes.append(text)
-        self._herald.tell("log_gap", text, offset=self.offset)
+        self._herald.tell("log_gap", text, offset=self.offset, stream=self._stream)
 
     def summary(self) -> LogSummary:
         """What became of the log so far."""
@@ -125,6 +131,7 @@ class Courier:
             cursor=batch.cursor,
             stamp=batch.stamp.decode("ascii"),
             continued=batch.continued,
+            stream=self._stream,
         )
         self._in_hand = len(chunk.data)
         while not await self._taken(chunk):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
@@ -15,13 +17,16 @@ from adapter.cluster.credentials import Source
 from adapter.cluster.jobs import CANCEL, Jobs, job_name, selector
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
-from adapter.launch import instance_name
 from adapter.limits import Limits
 from adapter.plane import Plane
 from adapter.plane.callbacks import CallbackPlane
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.supervisor import Supervisor
 from adapter.verdict import plain_result
+from adapter.work import Work, instance_name, plain_work
+
+if TYPE_CHECKING:
+    from adapter.agent.context import RunContext
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +38,9 @@ class Adapter:
     """
 
     def __init__(self, connection: Connection, namespace: str, instance: str, limits: Limits) -> None:
-        self._connection, self._limits = connection, limits
-        self.namespace, self.instance = namespace, instance
-        self._feed = Feed(connection, namespace, selector(instance), limits)
-        self._watching: asyncio.Task[None] | None = None
+        self._limits = limits
+        self.connection, self.namespace, self.instance = connection, namespace, instance
+        self._feeds: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
         self._runs: dict[str, Supervisor] = {}
         self._over = anyio.Event()
 
@@ -91,24 +95,44 @@ class Adapter:
         Cancelling the calling task lets go of the run: its Job goes on, and the same request, later or elsewhere,
         comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`.
         """
-        if request.run_id in self._runs:
-            return plain_result(
-                request.run_id, Outcome.FAILED, Code.CONFLICT, f"run {request.run_id!r} is supervised here already"
-            )
-        self._watch()
+        return await self.supervise(plain_work(request, self.instance), plane or CallbackPlane())
+
+    async def execute(self, context: RunContext, plane: Plane | None = None) -> RunResult:
+        """Runs an agent as a control plane's run context says, to its end. Never raises for what a run can meet.
+
+        As `run`, with the agent's transcript in the result's `agent`; `adapter.agent.execution.execution_result` makes
+        of it what a control plane stores.
+        """
+        from adapter.agents import execute  # an agent's configuration is a heavy import: only for who runs agents
+
+        return await execute(self, context, plane or CallbackPlane())
+
+    async def supervise(
+        self,
+        work: Work,
+        plane: Plane,
+        *,
+        namespace: str | None = None,
+        interpret: Callable[[RunResult], RunResult] = lambda result: result,
+        **limits: Any,
+    ) -> RunResult:
+        """Supervises one Job to be, in this or another namespace; `limits` are other ones than the adapter's own."""
+        if work.run_id in self._runs:
+            text = f"run {work.run_id!r} is supervised here already"
+            return plain_result(work.run_id, Outcome.FAILED, Code.CONFLICT, text)
         supervisor = Supervisor(
-            request,
-            plane or CallbackPlane(),
-            connection=self._connection,
-            feed=self._feed,
-            instance=self.instance,
-            limits=self._limits,
+            work,
+            plane,
+            connection=self.connection,
+            feed=self._feed(namespace or self.namespace),
+            limits=replace(self._limits, **limits),
+            interpret=interpret,
         )
-        self._runs[request.run_id] = supervisor
+        self._runs[work.run_id] = supervisor
         try:
-            return await _uncancelled(supervisor, request)
+            return await _uncancelled(supervisor, work.run_id)
         finally:
-            del self._runs[request.run_id]
+            del self._runs[work.run_id]
             self._over.set()
             self._over = anyio.Event()
 
@@ -117,7 +141,7 @@ class Adapter:
 
         Raises `AdapterError` when the API server did not take it.
         """
-        jobs = Jobs(self._connection, self.namespace, call=self._limits.call)
+        jobs = Jobs(self.connection, self.namespace, call=self._limits.call)
         job = await jobs.get(job_name(self.instance, run_id))
         if job is None:
             return False
@@ -135,19 +159,23 @@ class Adapter:
             for supervisor in self._runs.values():
                 supervisor.let_go()
             await self._over.wait()
-        if self._watching:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        await self._connection.close()
+        for _, watching in self._feeds.values():
+            watching.cancel()
+            await asyncio.wait([watching])
+        await self.connection.close()
 
-    def _watch(self) -> None:
-        if self._watching is None or self._watching.done():
-            self._feed = self._feed if self._watching is None else self._feed.again()
-            self._watching = asyncio.create_task(self._feed.run(), name="claude-k8s feed")
-            self._watching.add_done_callback(_tell_death)
+    def _feed(self, namespace: str) -> Feed:
+        """The namespace's watch, shared by all its runs; begun anew where it has died."""
+        feed, watching = self._feeds.get(namespace, (None, None))
+        if feed is None or watching is None or watching.done():
+            feed = Feed(self.connection, namespace, selector(self.instance), self._limits)
+            watching = asyncio.create_task(feed.run(), name=f"claude-k8s feed {namespace}")
+            watching.add_done_callback(_tell_death)
+            self._feeds[namespace] = (feed, watching)
+        return feed
 
 
-async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult:
+async def _uncancelled(supervisor: Supervisor, run_id: str) -> RunResult:
     """The run's result; the host's cancellation passed on even where a scope's own one swallowed it (anyio #1214)."""
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
@@ -155,8 +183,8 @@ async def _uncancelled(supervisor: Supervisor, request: RunRequest) -> RunResult
         result = await supervisor.supervise()
     except* Exception as group:  # noqa: BLE001 - a fault of ours must not raise out of a run; it is logged and told
         error = _first(group)
-        log.error("run.fault", run_id=request.run_id, **_without_locals(error))
-        result = plain_result(request.run_id, Outcome.UNKNOWN, Code.INTERNAL, f"{type(error).__name__}: {error}")
+        log.error("run.fault", run_id=run_id, **_without_locals(error))
+        result = plain_result(run_id, Outcome.UNKNOWN, Code.INTERNAL, f"{type(error).__name__}: {error}")
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return result

@@ -9,10 +9,10 @@ from adapter.case import Case, EndKind
 from adapter.cluster.connection import Connection
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
-from adapter.cluster.pods import Pod
+from adapter.cluster.pods import AGENT, STDERR, Pod
 from adapter.limits import Limits
 from adapter.mouth import Courier, Herald, own
-from adapter.plane import Plane, Position
+from adapter.plane import Plane, Position, Stream
 from adapter.run import LogSummary
 from adapter.spool import Spool
 from adapter.watch import Watch
@@ -24,8 +24,11 @@ _MISSING = {
 }
 
 
+_CONTAINER: dict[Stream, str] = {"stdout": AGENT, "stderr": STDERR}
+
+
 class LogStream:
-    """`follow` and `deliver` are tasks of the run; `drain` is a step of its tail."""
+    """One log of the run. `follow` and `deliver` are tasks of the run; `drain` is a step of its tail."""
 
     def __init__(
         self,
@@ -35,13 +38,15 @@ class LogStream:
         watch: Watch,
         limits: Limits,
         herald: Herald,
+        stream: Stream = "stdout",
     ) -> None:
         self._plane, self._connection, self._namespace = plane, connection, namespace
         self._watch, self._limits, self._herald = watch, limits, herald
+        self.name, self._container = stream, _CONTAINER[stream]
         self._spool = Spool(limits.memory, limits.disk)
         self._cursor = Cursor()
         self._reader: Follower | None = None
-        self._courier = Courier(plane, self._spool, 0, limits, herald)
+        self._courier = Courier(plane, self._spool, 0, limits, herald, stream)
 
     @property
     def case(self) -> Case:
@@ -58,12 +63,14 @@ class LogStream:
             position = None
         if position is None:
             self._herald.tell(
-                "log_restart", "the plane does not say where its log ends: it is given from the beginning"
+                "log_restart",
+                f"the plane does not say where its {self.name} ends: it is given from the beginning",
+                stream=self.name,
             )
 
     async def follow(self) -> None:
         """Follows from the pod's start until cancelled."""
-        reader = self._reader_of(await self._watch.started())
+        reader = self._reader_of(await self._watch.started(self._container))
         await reader.follow(self._watch.news)
         if reader.refused:
             self._herald.tell("log", f"the log may not be followed: {reader.refused}")  # the drain will try once more
@@ -85,13 +92,24 @@ class LogStream:
             read = Read.FAILED  # the tail's time may be up before it was read
             try:
                 read = await self._rest(reader, case)
-                if not case.quiet and kind is EndKind.OVER:
-                    await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
+                if not case.ended(self._container) and kind is EndKind.OVER and (wait := self._patience(case)):
+                    await self._watch.until(lambda: case.ended(self._container), wait)
                     read = Read.FAILED
                     read = await self._rest(reader, case)
             finally:
                 self._say_missing(read, reader, case)
                 reader.finish()
+
+    def _patience(self, case: Case) -> float:
+        """How long the container may take to end, so that its last words are read.
+
+        The relay of a stderr has nothing left to say some milliseconds after the agent: it is waited for where the
+        agent has failed, since the last words count then, and a success is not held up by it.
+        """
+        if self._container == AGENT:
+            return case.grace + self._limits.stall
+        agent = case.pod.agent if case.pod else None
+        return 0.0 if agent and agent.exit_code == 0 else self._limits.news
 
     def summary(self) -> LogSummary:
         """What became of the log."""
@@ -100,9 +118,9 @@ class LogStream:
     def _say_missing(self, read: Read, reader: Follower, case: Case) -> None:
         if read is Read.REFUSED and reader.refused:
             self._courier.note(f"log incomplete: it may not be read: {reader.refused}")
-        elif read is Read.WHOLE and not case.quiet:
+        elif read is Read.WHOLE and not case.ended(AGENT):
             self._courier.note("log incomplete: the container had not ended when its log was read for the last time")
-        elif read in _MISSING and (case.started or reader.progress.received):
+        elif read in _MISSING and (case.began(self._container) or reader.progress.received):
             self._courier.note(_MISSING[read])
 
     async def _rest(self, reader: Follower, case: Case) -> Read:
@@ -111,7 +129,7 @@ class LogStream:
         began = anyio.current_time()
         while True:
             read = await reader.rest(self._limits.stall)
-            worth_another = read is Read.FAILED or (read is Read.NOT_YET and case.started)
+            worth_another = read is Read.FAILED or (read is Read.NOT_YET and case.began(self._container))
             stalled = anyio.current_time() - max(began, reader.progress.at) >= self._limits.stall
             if not worth_another or stalled:
                 return read
@@ -123,6 +141,7 @@ class LogStream:
                 self._connection,
                 self._namespace,
                 pod.name,
+                self._container,
                 cursor=self._cursor,
                 limits=self._limits,
                 put=self._spool.put,
@@ -133,7 +152,7 @@ class LogStream:
     async def _position(self) -> Position | None:
         with anyio.move_on_after(self._limits.call):
             try:
-                return await own(self._plane.position())
+                return await own(self._plane.position(self.name))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._herald.tell("sink", f"the plane did not say where its log ends: {error!r}")
         return None

@@ -13,9 +13,9 @@ the body of a group, but not into a shielded child.)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -26,46 +26,57 @@ from anyio.lowlevel import checkpoint
 
 from adapter.backoff import Backoff
 from adapter.case import Case, End, EndKind
+from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Connection, Unreachable
 from adapter.cluster.jobs import Jobs
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
-from adapter.launch import Launch, Launched, Refused, refusal_of
+from adapter.launch import Launch, Launched
 from adapter.limits import Limits
 from adapter.mouth import Heart, Herald, own
 from adapter.plane import Beat, Plane
-from adapter.run import Outcome, RunRequest, RunResult
+from adapter.refusal import Refused, refusal_of
+from adapter.run import Outcome, RunResult
 from adapter.stream import LogStream
 from adapter.tail import Tail
 from adapter.verdict import plain_result, result_of
 from adapter.watch import Watch
+from adapter.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One log of the run, and the two tasks that it is made of."""
+
+    stream: LogStream
+    follow: TaskHandle[Any]
+    deliver: TaskHandle[Any]
 
 
 class Supervisor:
-    """Supervises one run, from its request to its accepted result. `supervise` is its life and is called once."""
+    """Supervises one run, from its request to its accepted result. `supervise` is its life and is called once.
+
+    `interpret` is what the work's own transcript adds to a result, before it is reported.
+    """
 
     def __init__(
         self,
-        request: RunRequest,
+        work: Work,
         plane: Plane,
         *,
         connection: Connection,
         feed: Feed,
-        instance: str,
         limits: Limits,
+        interpret: Callable[[RunResult], RunResult] = lambda result: result,
     ) -> None:
-        self._request, self._plane, self._connection, self._feed, self._limits = (
-            request,
-            plane,
-            connection,
-            feed,
-            limits,
-        )
-        log = structlog.get_logger("adapter").bind(run_id=request.run_id)
+        self._work, self._plane, self._interpret = work, plane, interpret
+        self._connection, self._feed, self._limits = connection, feed, limits
+        log = structlog.get_logger("adapter").bind(run_id=work.run_id)
         self._jobs = Jobs(connection, feed.namespace, call=limits.call)
+        self._belongings = Belongings(connection, feed.namespace, call=limits.call)
         self._herald = Herald(plane, limits, log)
         self._heart = Heart(plane, limits, log)
-        self._launch = Launch(request, self._jobs, instance, limits, self._herald.tell)
+        self._launch = Launch(work, self._jobs, self._belongings, limits, self._herald.tell, feed.serves)
         self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
         self._group: TaskGroup | None = None
         self._beating: TaskHandle[None]
@@ -75,7 +86,7 @@ class Supervisor:
         self._cancelled: str | None = None
         self._phase = "launch"
         self._result = plain_result(
-            request.run_id, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on"
+            work.run_id, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on"
         )
 
     async def supervise(self) -> RunResult:
@@ -109,62 +120,65 @@ class Supervisor:
             launched = await self._claim()
             if launched is None:
                 why = f"cancelled before it was started: {self._cancelled}"
-                await self._report(plain_result(self._request.run_id, Outcome.CANCELLED, Code.CANCELLED, why))
+                await self._report(plain_result(self._work.run_id, Outcome.CANCELLED, Code.CANCELLED, why))
             elif launched.earlier:
-                await self._report(launched.earlier)
+                await self._report(launched.earlier, told_before=True)
             else:
                 await self._supervise_job(launched)
         except Refused as refused:
             self._listening.cancel()
-            await self._report(plain_result(self._request.run_id, Outcome.FAILED, refused.code, refused.text))
+            await self._report(plain_result(self._work.run_id, Outcome.FAILED, refused.code, refused.text))
 
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
         with self._feed.subscribe(launched.job.name) as inbox:
             case = Case(launched.job, self._limits)
             watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
-            stream = LogStream(self._plane, self._connection, self._feed.namespace, watch, self._limits, self._herald)
-            await self._let_run(launched, watch, stream)
+            streams = self._streams(watch)
+            await self._let_run(launched, watch, streams)
             if launched.adopted:
                 watch.look_soon()  # it may have vanished just before we listened
 
-            deliver = self._start(self._traced, "deliver", stream.deliver)
-            follow = self._start(self._traced, "follow", stream.follow)
+            flows = [self._flow(stream) for stream in streams]
             self._obeying = self._start(watch.obey)
             self._phase = "watch"
-            end = await self._traced("watch", lambda: self._until_end(watch, follow))
+            end = await self._traced("watch", lambda: self._until_end(watch, flows))
             if end.kind is EndKind.UNSEEN:
                 self._result = replace(self._result, message=end.text)
-                deliver.cancel()
+                for flow in flows:
+                    flow.deliver.cancel()
                 return
-            await self._end_run(Tail(end, watch, self._jobs, self._limits, self._herald), end, stream, follow, deliver)
+            await self._end_run(Tail(end, watch, self._jobs, self._belongings, self._limits, self._herald), end, flows)
 
-    async def _end_run(
-        self, tail: Tail, end: End, stream: LogStream, follow: TaskHandle[Any], deliver: TaskHandle[Any]
-    ) -> None:
+    async def _end_run(self, tail: Tail, end: End, flows: Sequence[Flow]) -> None:
         """Drain, then diagnose, then report, then clean up."""
-        case, time_is_up = stream.case, anyio.current_time() + self._limits.tail
+        case, time_is_up = flows[0].stream.case, anyio.current_time() + self._limits.tail
         with self._step("drain", self._limits.tail * 0.8):
-            await follow.wait()  # it hands over what it has received as it ends: nothing may be read before that
+            for flow in flows:
+                await flow.follow.wait()  # it hands over what it has received: nothing may be read before that
             await tail.stop()
-            await stream.drain(end.kind)
-            await deliver.wait()
-        deliver.cancel()
-        await deliver.wait()
+            for flow in flows:
+                await flow.stream.drain(end.kind)
+            for flow in flows:
+                await flow.deliver.wait()
+        for flow in flows:
+            flow.deliver.cancel()
+            await flow.deliver.wait()
         with self._step("diagnose", time_is_up - anyio.current_time()):
             await tail.diagnose()
         await checkpoint()
-        result = result_of(self._request.run_id, case, end, stream.summary())
-        accepted = await self._report(result)
+        summaries = [flow.stream.summary() for flow in flows]
+        accepted = await self._report(result_of(self._work.run_id, case, end, *summaries))
         await checkpoint()
         with self._step("clean up", self._limits.call * 2):
             if accepted:
-                await tail.clean_up(result, self._request.retain)
+                await tail.clean_up(self._result, self._work)
 
-    async def _until_end(self, watch: Watch, follow: TaskHandle[Any]) -> End:
+    async def _until_end(self, watch: Watch, flows: Sequence[Flow]) -> End:
         """Watches; and the end of the Job ends the follow, directly."""
         end = await watch.until_end()
-        follow.cancel()
+        for flow in flows:
+            flow.follow.cancel()
         self._obeying.cancel()
         self._listening.cancel()  # what has ended cannot be cancelled any more
         return end
@@ -188,13 +202,11 @@ class Supervisor:
                 raise refused
             await backoff.wait()
 
-    async def _let_run(self, launched: Launched, watch: Watch, stream: LogStream) -> None:
+    async def _let_run(self, launched: Launched, watch: Watch, streams: Sequence[LogStream]) -> None:
         """Tells the plane which Job it is, then lets it run. Raises `Refused`; nothing is left behind then."""
-        job, verb = launched.job, "adopted" if launched.adopted else "created"
-        self._herald.tell("job", f"Job {job.name} {verb}", job=job.name, uid=job.uid, namespace=self._feed.namespace)
-        with anyio.move_on_after(self._limits.call):
-            await self._herald.flushed()
-        if launched.adopted:
+        job = launched.job
+        await self._introduce(launched)
+        for stream in streams if launched.adopted else ():
             await stream.resume()
         if self._cancelled is not None:
             watch.cancel(self._cancelled)
@@ -207,11 +219,33 @@ class Supervisor:
             watch.case.job = running.job
         watch.case.running(anyio.current_time())
 
+    async def _introduce(self, launched: Launched) -> None:
+        """The Job's name and UID, told to the plane before it is let run, and what is to be known of the work."""
+        job, verb = launched.job, "adopted" if launched.adopted else "created"
+        self._herald.tell("job", f"Job {job.name} {verb}", job=job.name, uid=job.uid, namespace=self._feed.namespace)
+        for note in self._work.notes:
+            self._herald.tell("note", note)
+        if self._work.meta:
+            self._herald.confide("meta", f"Job {job.name}", self._work.meta)
+        with anyio.move_on_after(self._limits.call):
+            await self._herald.flushed()
+
+    def _streams(self, watch: Watch) -> list[LogStream]:
+        """The run's logs: an agent's stderr is one of its own, so that it can never land inside a line of stdout."""
+        place = self._plane, self._connection, self._feed.namespace, watch, self._limits, self._herald
+        return [LogStream(*place), *([LogStream(*place, "stderr")] if self._work.stderr else [])]
+
+    def _flow(self, stream: LogStream) -> Flow:
+        beside = "" if stream.name == "stdout" else f" {stream.name}"
+        deliver = self._start(self._traced, f"deliver{beside}", stream.deliver)
+        return Flow(stream, self._start(self._traced, f"follow{beside}", stream.follow), deliver)
+
     # -- the tail ----------------------------------------------------------------------------------------------------
 
-    async def _report(self, result: RunResult) -> bool:
+    async def _report(self, result: RunResult, *, told_before: bool = False) -> bool:
         """Offers the result until it is accepted, beating all the while; whether it was."""
         self._phase = "report"
+        result = result if told_before else self._interpret(result)
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.report
         while anyio.current_time() < give_up:
@@ -238,7 +272,7 @@ class Supervisor:
         if watch and self._phase == "watch" and now - watch.attempted_at > self._limits.stuck:
             return None
         ago = now - watch.observed_at if watch else None
-        return Beat(run_id=self._request.run_id, phase=self._phase, observed_ago=ago)
+        return Beat(run_id=self._work.run_id, phase=self._phase, observed_ago=ago)
 
     async def _listen(self) -> None:
         """Waits for the run's cancel, and passes it on to whoever has the run at that moment."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import anyio
 
 from adapter.backoff import Backoff
 from adapter.case import End, EndKind
+from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
 from adapter.limits import Limits
@@ -16,13 +19,17 @@ from adapter.mouth import Herald
 from adapter.run import RunResult
 from adapter.verdict import needs_another_look
 from adapter.watch import Watch
+from adapter.work import Work
 
 
 class Tail:
     """What is done with the Job of a run that has ended in the way that `end` says."""
 
-    def __init__(self, end: End, watch: Watch, jobs: Jobs, limits: Limits, herald: Herald) -> None:
-        self._end, self._watch, self._jobs, self._limits, self._herald = end, watch, jobs, limits, herald
+    def __init__(
+        self, end: End, watch: Watch, jobs: Jobs, belongings: Belongings, limits: Limits, herald: Herald
+    ) -> None:
+        self._end, self._watch, self._limits, self._herald = end, watch, limits, herald
+        self._jobs, self._belongings = jobs, belongings
 
     async def stop(self) -> None:
         """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods."""
@@ -43,23 +50,37 @@ class Tail:
             while not await self._watch.look():
                 await backoff.wait()
 
-    async def clean_up(self, result: RunResult, retain: int) -> None:
-        """Leaves the Job, with its result on it, to its TTL; or deletes it. What may still run stays as it is."""
+    async def clean_up(self, result: RunResult, work: Work) -> None:
+        """Leaves the Job, with its result on it, to its TTL; or deletes it. What may still run stays as it is.
+
+        Its Secret goes now. Its agent's lock goes with it, or is freed by whoever wants the agent next and finds its
+        Job over: before that a sidecar may still be at work.
+        """
         case = self._watch.case
         if case.job_gone or case.job.deleting or self._end.kind is EndKind.NEVER:
             return
         try:
-            if not retain or self._end.kind is EndKind.VERDICT or case.suspended:
+            if not work.retain or self._end.kind is EndKind.VERDICT or case.suspended:
                 await self._jobs.delete(case.job, "Background")
-            else:
-                await self._jobs.annotate(case.job, RESULT, _annotation(result))
+                return
+            await self._jobs.annotate(case.job, RESULT, _annotation(result))
+            if work.secret:
+                await self._belongings.take(case.job)
         except (ApiError, Unreachable) as error:
             self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
 
 
 def _annotation(result: RunResult) -> str:
-    """The result as it is kept on the Job; without the container's own message where that makes it too long."""
+    """The result as it is kept on the Job; without what others have said where that makes it too long."""
     text = json.dumps(result.to_json())
     if len(text) <= RESULT_BYTES:
         return text
-    return json.dumps(replace(result, message=result.message[:1000], termination_message=None).to_json())
+    short = replace(result, message=result.message[:1000], termination_message=None, agent=_brief(result.agent))
+    return json.dumps(short.to_json())
+
+
+def _brief(agent: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The agent's report without its long texts."""
+    if agent is None:
+        return None
+    return {name: value for name, value in agent.items() if len(json.dumps(value)) <= RESULT_BYTES // 64}

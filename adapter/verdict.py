@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapter.case import Case, End, EndKind
-from adapter.cluster.pods import Container
+from adapter.cluster.pods import STDERR, Container
 from adapter.errors import TABLE, Code
 from adapter.run import LogSummary, Outcome, RunResult
 from adapter.words import describe_pod_terminated_error, signal_name, signal_of, state_of
@@ -72,7 +72,7 @@ def needs_another_look(case: Case) -> bool:
     return not clean or case.ending_at is not None
 
 
-def result_of(run_id: str, case: Case, end: End, log: LogSummary) -> RunResult:
+def result_of(run_id: str, case: Case, end: End, log: LogSummary, stderr: LogSummary | None = None) -> RunResult:
     """The verdict with everything the container said of its end."""
     verdict = judge(case, end)
     agent = case.pod.agent if case.pod else None
@@ -89,7 +89,7 @@ def result_of(run_id: str, case: Case, end: End, log: LogSummary) -> RunResult:
         exit_code=ended.exit_code if ended else None,
         signal=(ended.signal or signal_of(ended.exit_code)) if ended else None,
         reason=ended.reason if ended else None,
-        termination_message=ended.message if ended else None,
+        termination_message=_last_words(case, ended) if ended else None,
         job=case.job.name,
         job_uid=case.job.uid,
         pod=case.pod.name if case.pod else None,
@@ -97,6 +97,7 @@ def result_of(run_id: str, case: Case, end: End, log: LogSummary) -> RunResult:
         finished_at=_time(ended.finished_at) if ended else None,
         warnings=verdict.warnings,
         log=log,
+        stderr=stderr,
     )
 
 
@@ -104,6 +105,12 @@ def plain_result(run_id: str, outcome: Outcome, code: Code, message: str) -> Run
     """A result without a container to speak of."""
     row = TABLE[code]
     return RunResult(run_id=run_id, outcome=outcome, code=code, message=message, hint=row.hint, transient=row.transient)
+
+
+def _last_words(case: Case, ended: Container) -> str | None:
+    """What the agent said on stderr at last, where a container relays it; else the end of its own log."""
+    relay = case.pod.container(STDERR) if case.pod else None
+    return (relay.message if relay and relay.terminated else None) or ended.message
 
 
 def _time(text: str | None) -> str | None:

@@ -46,9 +46,9 @@ class Watch:
             await self._turn(deadline)
         return holds()
 
-    async def started(self) -> Pod:
-        """Waits until the agent's container has started; its pod."""
-        while not (self.case.started and self.case.pod):
+    async def started(self, name: str) -> Pod:
+        """Waits until a container has started; its pod."""
+        while not (self.case.began(name) and self.case.pod):
             await self._changed.wait()
         return self.case.pod
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from adapter import Beat, Event, LogChunk, Position, RunResult
+from adapter.plane import Stream
 
 
 class Recorder:
@@ -15,8 +16,10 @@ class Recorder:
     def __init__(self, *, position: Position | None = None) -> None:
         self.said: list[Beat | LogChunk | Event | RunResult] = []
         self.data = bytearray()
+        self.errors = bytearray()
         self.accepted: RunResult | None = None
-        self.start = self._position = position
+        self.start = position
+        self._positions: dict[Stream, Position] = {"stdout": position} if position else {}
         self.before_log: Callable[[], Awaitable[None]] | None = None
         self.before_result: Callable[[], Awaitable[None]] | None = None
         self.before_beat: Callable[[], Awaitable[None]] | None = None
@@ -35,10 +38,12 @@ class Recorder:
     async def log(self, chunk: LogChunk) -> None:
         if self.before_log:
             await self.before_log()
-        begin = self.start.offset if self.start else 0
-        assert chunk.offset == begin + len(self.data), "a chunk does not begin where the last one ended"
-        self.data += chunk.data
-        self._position = Position(chunk.offset + len(chunk.data), str(chunk.cursor))
+        main = chunk.stream == "stdout"
+        begin = self.start.offset if self.start and main else 0
+        data = self.data if main else self.errors
+        assert chunk.offset == begin + len(data), "a chunk does not begin where the last one ended"
+        data += chunk.data
+        self._positions[chunk.stream] = Position(chunk.offset + len(chunk.data), str(chunk.cursor))
         self._note(chunk)
 
     async def event(self, event: Event) -> None:
@@ -55,8 +60,8 @@ class Recorder:
         await self._cancel.wait()
         return "asked for"
 
-    async def position(self) -> Position | None:
-        return self._position
+    async def position(self, stream: Stream) -> Position | None:
+        return self._positions.get(stream)
 
     async def until(self, holds: Callable[[], object], seconds: float = 10) -> None:
         """Waits until something holds; looked at whenever anything is said."""

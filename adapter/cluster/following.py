@@ -54,20 +54,21 @@ class Progress:
 
 
 class Follower:
-    """Reads the log of one pod's agent container into `put`, from `cursor` on; `room` is where it may wait."""
+    """Reads the log of one container of a pod into `put`, from `cursor` on; `room` is where it may wait."""
 
     def __init__(
         self,
         connection: Connection,
         namespace: str,
         pod: str,
+        container: str = AGENT,
         *,
         cursor: Cursor,
         limits: Limits,
         put: Put,
         room: Room,
     ) -> None:
-        self._connection, self._limits = connection, limits
+        self._connection, self._limits, self._container = connection, limits, container
         self._path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         self._framer = Framer(limits.line, cursor)
         self._put, self._room = put, room
@@ -103,7 +104,7 @@ class Follower:
 
     async def _stream(self, *, follow: bool) -> Read:
         since = self._framer.resume()
-        query = [("container", AGENT), ("timestamps", "true")]
+        query = [("container", self._container), ("timestamps", "true")]
         query += [("follow", "true")] if follow else []
         query += [("sinceTime", since)] if since else []
         try:

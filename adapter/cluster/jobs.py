@@ -17,12 +17,19 @@ MANAGED_BY = "claude-k8s-adapter"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
 INSTANCE_LABEL = "claude-k8s/instance"
 RUN_LABEL = "claude-k8s/run"
+AGENT_LABEL = "claude-k8s/agent"
+"""Label of a Job, its pods and its lock: the agent that the Job wants for itself alone."""
+TASK_LABEL, SESSION_LABEL = "paperclip.io/task-id", "paperclip.io/session-id"
 RUN_ID = "claude-k8s/run-id"
 """Annotation: the run id as it was given (a label could not hold every one)."""
 REQUEST = "claude-k8s/request"
 """Annotation: the request's hash. The same name with another hash is a conflict."""
 CANCEL = "claude-k8s/cancel"
 """Annotation: the run is to be cancelled; its value says why. Durable: a crash does not forget it."""
+ADOPTER = "claude-k8s/adopted-by"
+"""Annotation: the run id of a later run that took this Job over."""
+WAITS = "claude-k8s/waits"
+"""Annotation: what a suspended Job waits for. Written again and again while somebody waits with it."""
 RESULT = "claude-k8s/result"
 """Annotation: the result that was accepted, as JSON."""
 
@@ -51,6 +58,13 @@ def selector(instance: str) -> str:
     return f"{MANAGED_LABEL}={MANAGED_BY},{INSTANCE_LABEL}={instance}"
 
 
+def delete_options(uid: str, *, version: str | None = None, policy: str | None = None) -> dict[str, Any]:
+    """The body of a DELETE of exactly the object that was seen."""
+    preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+    body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+    return body | ({"propagationPolicy": policy} if policy else {})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the adapter wants to know of a Job.
@@ -72,6 +86,11 @@ class Job:
     failed_message: str | None
     failing: str | None
     grace: int
+    instance: str | None = None
+    run_id: str | None = None
+    adopter: str | None = None
+    task: str | None = None
+    session: str | None = None
 
     @property
     def over(self) -> bool:
@@ -82,7 +101,7 @@ class Job:
     def of(cls, raw: Mapping[str, Any]) -> Job:
         """The view of a raw Job."""
         meta, spec, status = (raw.get(part) or {} for part in ("metadata", "spec", "status"))
-        notes = meta.get("annotations") or {}
+        notes, labels = meta.get("annotations") or {}, meta.get("labels") or {}
         true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
         failed, failing = true.get("Failed"), true.get("FailureTarget")
         template = (spec.get("template") or {}).get("spec") or {}
@@ -100,6 +119,11 @@ class Job:
             failed_message=failed.get("message") if failed else None,
             failing=(failing.get("reason") or "Failed") if failing else None,
             grace=grace_of(template.get("terminationGracePeriodSeconds")),
+            instance=labels.get(INSTANCE_LABEL),
+            run_id=notes.get(RUN_ID),
+            adopter=notes.get(ADOPTER),
+            task=labels.get(TASK_LABEL),
+            session=labels.get(SESSION_LABEL),
         )
 
 
@@ -128,7 +152,14 @@ class Jobs:
 
     async def pods(self, uid: str) -> list[Pod]:
         """The Job's pods, oldest first: by the Job's UID, since an earlier Job's pod can bear the same job-name."""
-        query = [("labelSelector", f"batch.kubernetes.io/controller-uid={uid}")]
+        return await self._pods(f"batch.kubernetes.io/controller-uid={uid}")
+
+    async def pods_of_agent(self, agent: str) -> list[Pod]:
+        """The pods of all Jobs of an agent, of those that are gone as well, oldest first."""
+        return await self._pods(f"{AGENT_LABEL}={agent}")
+
+    async def _pods(self, selector: str) -> list[Pod]:
+        query = [("labelSelector", selector)]
         answer = await self._connection.call("GET", f"{self._core}/pods", query=query, deadline=self._call)
         raws = sorted(answer.get("items") or (), key=lambda raw: str(raw["metadata"].get("creationTimestamp")))
         return [Pod.of(raw) for raw in raws]
@@ -141,9 +172,10 @@ class Jobs:
         """Stops the Job: its pods end."""
         return await self._patch(job, {}, {"suspend": True})
 
-    async def annotate(self, job: Job, key: str, value: str) -> Job:
-        """Writes one annotation."""
-        return await self._patch(job, {"annotations": {key: value}}, None)
+    async def annotate(self, job: Job, key: str, value: str, *, version: bool = False) -> Job:
+        """Writes one annotation; with `version`, only if nothing about the Job has changed since we saw it."""
+        meta: dict[str, Any] = {"resourceVersion": job.version} if version else {}
+        return await self._patch(job, {**meta, "annotations": {key: value}}, None)
 
     async def delete(self, job: Job, policy: str, *, version: bool = False) -> None:
         """Deletes this very Job (by UID). One that is gone, or replaced, is as good as deleted.
@@ -151,13 +183,7 @@ class Jobs:
         `policy` is always given: without one the Job's pods would be orphaned and run on. With `version`, only
         if nothing about the Job has changed since we saw it: a 409 is raised then.
         """
-        preconditions = {"uid": job.uid} | ({"resourceVersion": job.version} if version else {})
-        body = {
-            "kind": "DeleteOptions",
-            "apiVersion": "v1",
-            "propagationPolicy": policy,
-            "preconditions": preconditions,
-        }
+        body = delete_options(job.uid, version=job.version if version else None, policy=policy)
         try:
             await self._connection.call("DELETE", f"{self._path}/{job.name}", body=body, deadline=self._call)
         except ApiError as error:
@@ -174,15 +200,16 @@ class Jobs:
         )
         return [(str(e.get("reason") or ""), " ".join(str(e.get("message") or "").split())) for e in events]
 
-    async def lacking(self) -> list[Right]:
-        """The rights we do not have here, as far as the API server knows them."""
+    async def lacking(self, *, agent: bool) -> list[Right]:
+        """The rights we do not have here, as far as the API server knows them; `agent`: those of an agent's run too."""
         path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
             "spec": {"namespace": self.namespace},
         }
-        return missing(await self._connection.call("POST", path, body=review, deadline=self._call))
+        answer = await self._connection.call("POST", path, body=review, deadline=self._call)
+        return missing(answer, agent=agent)
 
     async def _patch(self, job: Job, meta: dict[str, Any], spec: dict[str, Any] | None) -> Job:
         body = {"metadata": {"uid": job.uid, **meta}} | ({"spec": spec} if spec else {})

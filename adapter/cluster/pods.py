@@ -12,6 +12,8 @@ Role = Literal["main", "init", "sidecar"]
 
 AGENT = "claude"
 """The name of the container that does the run's work."""
+STDERR = "stderr"
+"""The name of the sidecar that relays what an agent says on stderr: stdout carries the transcript alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,16 @@ class Pod:
     @property
     def quiet(self) -> bool:
         """Whether the agent's container says nothing any more: it terminated, or never will start."""
-        agent = self.agent
-        return self.over or (agent is not None and agent.terminated)
+        return self.ended(AGENT)
+
+    def container(self, name: str) -> Container | None:
+        """A container by its name, an init container or a sidecar as well."""
+        return next((c for c in self.containers if c.name == name), None)
+
+    def ended(self, name: str) -> bool:
+        """Whether a container says nothing any more: it terminated, or never will start."""
+        container = self.container(name)
+        return self.over or (container is not None and container.terminated)
 
     @classmethod
     def of(cls, raw: Raw) -> Pod:

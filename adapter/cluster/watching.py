@@ -97,10 +97,6 @@ class Feed:
         self._died = False
         self.namespace = namespace
 
-    def again(self) -> Feed:
-        """A new feed in the place of one that died."""
-        return Feed(self._connection, self.namespace, self._selector, self._limits)
-
     @property
     def problem(self) -> Exception | None:
         return next((loop.problem for loop in self._loops if loop.problem), None)
@@ -151,6 +147,10 @@ class Feed:
             del self._inboxes[name]
             inbox.send.close()
             inbox.receive.close()
+
+    def serves(self, name: str) -> bool:
+        """Whether somebody here watches the Job of this name."""
+        return name in self._inboxes
 
     def tell(self, key: str | None, change: Change) -> None:
         """Hands a change to the run it is about."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from adapter.run import RunResult
+
+Stream = Literal["stdout", "stderr"]
+"""A run's logs: what its container prints, and, for an agent, what it says on stderr. Each is a log of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
-    """Log, as the container wrote it, byte for byte: `data` begins at `offset` bytes of the whole log.
+    """Log, as the container wrote it, byte for byte: `data` begins at `offset` bytes of the whole log of its stream.
 
     Whole lines, but for the last line of the log, which may lack its newline, and for pieces of a line over the cap
     (`continued`: more of the same line follows). `str(cursor)` is opaque text; a plane that stores it with the data,
@@ -36,6 +39,7 @@ class LogChunk:
     cursor: object
     stamp: str
     continued: bool = False
+    stream: Stream = "stdout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,6 @@ class Plane(Protocol):
         """Returns when the run is to be cancelled, with the reason. Waits for ever otherwise."""
         ...
 
-    async def position(self) -> Position | None:
-        """Where the plane's log of this run ends; None if it has none, or does not know."""
+    async def position(self, stream: Stream) -> Position | None:
+        """Where the plane's log of this run ends, of one of its streams; None if it has none, or does not know."""
         ...

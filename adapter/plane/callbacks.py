@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from adapter.plane import Beat, Event, LogChunk, Position
+from adapter.plane import Beat, Event, LogChunk, Position, Stream
 from adapter.run import RunResult
 
 Callback = Callable[..., Awaitable[None] | None]
@@ -30,7 +30,7 @@ class CallbackPlane:
         on_result: Callable[[RunResult], Awaitable[None] | None] | None = None,
     ) -> None:
         self._on_log, self._on_event, self._on_beat, self._on_result = on_log, on_event, on_beat, on_result
-        self._position: Position | None = None
+        self._positions: dict[Stream, Position] = {}
         self._cancelled = anyio.Event()
         self._why = ""
 
@@ -45,7 +45,7 @@ class CallbackPlane:
 
     async def log(self, chunk: LogChunk) -> None:
         await _call(self._on_log, chunk)
-        self._position = Position(chunk.offset + len(chunk.data), chunk.cursor)
+        self._positions[chunk.stream] = Position(chunk.offset + len(chunk.data), chunk.cursor)
 
     async def event(self, event: Event) -> None:
         await _call(self._on_event, event)
@@ -57,8 +57,8 @@ class CallbackPlane:
         await self._cancelled.wait()
         return self._why
 
-    async def position(self) -> Position | None:
-        return self._position
+    async def position(self, stream: Stream) -> Position | None:
+        return self._positions.get(stream)
 
 
 async def _call(callback: Callback | None, argument: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from adapter.plane import Beat, Event, LogChunk, Position
+from adapter.plane import Beat, Event, LogChunk, Position, Stream
 from adapter.run import RunResult
 
 
@@ -42,5 +42,5 @@ class FakePlane:
         await anyio.sleep_forever()
         return ""
 
-    async def position(self) -> Position | None:
+    async def position(self, stream: Stream) -> Position | None:
         return None

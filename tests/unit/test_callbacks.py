@@ -48,10 +48,10 @@ async def test_what_is_missing_is_not_called() -> None:
 
 async def test_the_position_is_behind_what_was_taken() -> None:
     plane = CallbackPlane()
-    assert await plane.position() is None
+    assert await plane.position("stdout") is None
     await plane.log(CHUNK)
 
-    assert await plane.position() == Position(7, CHUNK.cursor)
+    assert await plane.position("stdout") == Position(7, CHUNK.cursor)
 
 
 async def test_a_chunk_that_was_refused_does_not_move_the_position() -> None:
@@ -62,7 +62,7 @@ async def test_a_chunk_that_was_refused_does_not_move_the_position() -> None:
     with pytest.raises(OSError, match="disk full"):
         await plane.log(CHUNK)
 
-    assert await plane.position() is None
+    assert await plane.position("stdout") is None
 
 
 async def test_a_cancel_is_waited_for_and_only_the_first_counts() -> None:

@@ -11,8 +11,10 @@ import pytest
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import INSTANCE_LABEL, REQUEST, RUN_ID
 from adapter.errors import Code
-from adapter.launch import _result, hash_of, instance_name, manifest_of, refusal_of
+from adapter.launch import _result
+from adapter.refusal import refusal_of
 from adapter.run import Outcome, RunRequest, RunResult
+from adapter.work import hash_of, instance_name, plain_work
 from tests.unit.raws import job
 
 REQUEST_1 = RunRequest(run_id="Run 1", command=("true",), env={"A": "1"})
@@ -51,7 +53,7 @@ def test_whatever_else_differs_makes_another_request(change: dict[str, Any]) -> 
 
 
 def test_a_job_bears_its_run_and_its_instance() -> None:
-    meta = manifest_of(REQUEST_1, "laptop")["metadata"]
+    meta = plain_work(REQUEST_1, "laptop").manifest["metadata"]
 
     assert meta["name"].startswith("ck-run-1-")
     assert meta["labels"][INSTANCE_LABEL] == "laptop"

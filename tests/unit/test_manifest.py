@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.agent.manifest import ABANDONED, job_manifest
-from adapter.launch import manifest_of
 from adapter.run import RunRequest
+from adapter.work import plain_work
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
@@ -131,6 +131,6 @@ def test_labels_are_on_the_pods_too() -> None:
 
 
 def test_no_secret_is_in_labels_or_annotations() -> None:
-    made = manifest_of(RunRequest(run_id="r", command=("true",), env={"TOKEN": "hunter2"}), "i")
+    made = plain_work(RunRequest(run_id="r", command=("true",), env={"TOKEN": "hunter2"}), "i").manifest
 
     assert "hunter2" not in str(made["metadata"])

@@ -92,7 +92,7 @@ async def test_a_cancellation_at_any_moment_is_passed_on_and_loses_nothing(site:
         run.task.cancel()
         result = await _outcome(run.task)
         data += bytes(plane.data)
-        position = await plane.position()
+        position = await plane.position("stdout")
         if result:
             break
     assert result == Outcome.SUCCEEDED

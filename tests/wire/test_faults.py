@@ -10,6 +10,7 @@ import pytest
 
 from adapter import Adapter, Outcome
 from adapter.local import Fault, LocalCluster
+from adapter.plane import Stream
 from tests.recorder import Recorder
 from tests.wire.conftest import FAST, Site, start
 from tests.wire.test_laws import COUNT, COUNTED
@@ -182,7 +183,7 @@ async def test_a_plane_that_fails_in_every_way_ends_nothing(site: Site) -> None:
         async def cancellation(self) -> str:
             raise RuntimeError("no cancellation")
 
-        async def position(self) -> None:
+        async def position(self, stream: Stream) -> None:
             raise RuntimeError("no position")
 
     run = site.start(*COUNT, plane=Broken())

@@ -81,7 +81,7 @@ async def test_2_an_object_that_leaves_the_selector_is_not_deleted(site: Site) -
     path = f"/apis/batch/v1/namespaces/default/jobs/{run.job}"
     body = {"metadata": {"labels": {"claude-k8s/instance": "someone-else"}}}
     merge = "application/merge-patch+json"
-    await site.adapter._connection.call("PATCH", path, body=body, content_type=merge, deadline=3)
+    await site.adapter.connection.call("PATCH", path, body=body, content_type=merge, deadline=3)
     assert (await run.result()).ok
 
 
@@ -235,7 +235,7 @@ async def test_7_cancelling_the_hosts_task_detaches_and_the_same_request_comes_b
     job = site.cluster.get("jobs", run.job)
     assert job
     assert "deletionTimestamp" not in job["metadata"]
-    second = Recorder(position=await plane.position())
+    second = Recorder(position=await plane.position("stdout"))
     result = await site.start(*COUNT, plane=second, run_id="again").result()
     assert result.ok
     assert bytes(plane.data + second.data) == COUNTED

@@ -108,7 +108,7 @@ async def delete_job(site: Site, name: str, policy: str) -> None:
     """As kubectl does it."""
     path = f"/apis/batch/v1/namespaces/default/jobs/{name}"
     body = {"kind": "DeleteOptions", "apiVersion": "batch/v1", "propagationPolicy": policy}
-    await site.adapter._connection.call("DELETE", path, body=body, deadline=3)
+    await site.adapter.connection.call("DELETE", path, body=body, deadline=3)
 
 
 async def test_pod_deleted_by_somebody(site: Site) -> None:
@@ -161,7 +161,7 @@ async def test_suspended_by_somebody(site: Site) -> None:
     path = f"/apis/batch/v1/namespaces/default/jobs/{run.job}"
     merge = "application/merge-patch+json"
     body = {"spec": {"suspend": True}}
-    await site.adapter._connection.call("PATCH", path, body=body, content_type=merge, deadline=3)
+    await site.adapter.connection.call("PATCH", path, body=body, content_type=merge, deadline=3)
     result = await run.result()
     assert (result.outcome, result.code) == (Outcome.FAILED, Code.JOB_SUSPENDED)
 

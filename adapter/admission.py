@@ -1,0 +1,132 @@
+"""At most one live Job for an agent, across processes and replicas: the lock, and whoever still holds it.
+
+The lock is an object with a fixed name for the agent, owned by the Job that it names. It needs no renewal: what it
+protects is the Job, not us. Whoever finds it taken waits, visibly, until its holder is over or gone. What cannot be
+checked is not started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from adapter.backoff import Backoff
+from adapter.cluster.belongings import Belongings, Lock
+from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.jobs import WAITS, Job, Jobs
+from adapter.errors import Code
+from adapter.limits import Limits
+from adapter.refusal import Refused, raise_if_final
+
+T = TypeVar("T")
+Tell = Callable[..., None]
+
+
+class Admission:
+    """The way of one suspended Job to its agent."""
+
+    def __init__(self, agent: str, jobs: Jobs, belongings: Belongings, limits: Limits, tell: Tell) -> None:
+        self._agent, self._jobs, self._belongings, self._limits, self._tell = agent, jobs, belongings, limits, tell
+        self._pace = Backoff(limits.retry_first, limits.busy_look)
+        self._give_up = float("inf") if limits.busy is None else anyio.current_time() + limits.busy
+        self._said, self._written_at = "", 0.0
+        self._untouched: tuple[str, str, float] = ("", "", 0.0)
+
+    async def admit(self, job: Job) -> Job:
+        """Returns when the agent is the Job's alone, or the Job is not wanted any more. Raises `Refused`."""
+        while not _unwanted(job) and (why := await self._busy(job)):
+            job = await self._wait(job, why)
+        return job
+
+    async def _busy(self, job: Job) -> str | None:
+        """Why the Job may not be let run yet; None: the lock is its own, and nobody else of the agent is left."""
+        holder = await self._taken(job)
+        if holder is not None:
+            return await self._held(holder) or await self._busy(job)
+        pods = await self._asked(lambda: self._jobs.pods_of_agent(self._agent))
+        others = [pod.name for pod in pods if pod.owner != job.uid and not pod.over]
+        return f"pod {others[0]} of an earlier run of the agent has not ended" if others else None
+
+    async def _taken(self, job: Job) -> Lock | None:
+        """Takes the lock; or says whose it is."""
+        while True:
+            try:
+                return await self._asked(lambda: self._belongings.lock(self._agent, job)) and None
+            except ApiError:
+                holder = await self._asked(lambda: self._belongings.locked(self._agent))
+            if holder is not None:
+                return None if holder.job_uid == job.uid else holder
+
+    async def _held(self, lock: Lock) -> str | None:
+        """Who holds the lock, in words; None if nobody does any more: then it was freed."""
+        holder = await self._asked(lambda: self._jobs.get(lock.job))
+        if holder is not None and holder.uid == lock.job_uid and not holder.over:
+            words = f"the agent is busy with Job {holder.name} (run {holder.run_id or 'unknown'})"
+            if not self._abandoned(holder) or not await self._swept(holder):
+                return words
+        await self._asked(lambda: self._belongings.free(lock))
+        return None
+
+    def _abandoned(self, holder: Job) -> bool:
+        """A Job whose launcher died before it was let run: suspended, and untouched for longer than a launch may take.
+
+        By our own clock. Deleting it is safe all the same: whoever lets it run has its version as a precondition, and
+        so have we, so that one of the two fails.
+        """
+        now = anyio.current_time()
+        if self._untouched[:2] != (holder.uid, holder.version):
+            self._untouched = (holder.uid, holder.version, now)
+        return holder.suspended and not holder.deleting and now - self._untouched[2] > self._limits.launch
+
+    async def _swept(self, holder: Job) -> bool:
+        self._tell("admission", f"Job {holder.name} was never let run, and nobody looks after it: deleting it")
+        try:
+            await self._asked(lambda: self._jobs.delete(holder, "Background", version=True))
+        except ApiError:
+            return False  # somebody does look after it
+        return True
+
+    async def _wait(self, job: Job, why: str) -> Job:
+        """Waits a little, visibly: told once, and written on the Job now and then, so that nobody takes it for lost."""
+        now = anyio.current_time()
+        if now >= self._give_up:
+            raise Refused(Code.AGENT_BUSY, f"{why}, for longer than {self._limits.busy:g} s")
+        if why != self._said or now - self._written_at >= self._limits.launch / 4:
+            if why != self._said:
+                self._tell("admission", f"waiting: {why}", job=job.name)
+            self._said, self._written_at = why, now
+            await self._asked(lambda: self._jobs.annotate(job, WAITS, why), Code.JOB_DELETED)
+        await self._pace.wait()
+        again = await self._asked(lambda: self._jobs.get(job.name))
+        if again is None or again.uid != job.uid:
+            raise Refused(Code.JOB_DELETED, f"Job {job.name} was deleted before it was let run")
+        return again
+
+    async def _asked(self, call: Callable[[], Awaitable[T]], rejected: Code = Code.ADMISSION_UNREACHABLE) -> T:
+        return await persistently(call, self._limits, rejected)
+
+
+async def persistently(call: Callable[[], Awaitable[T]], limits: Limits, rejected: Code) -> T:
+    """Repeats a call until the API server has answered, for as long as a launch may take.
+
+    Raises `Refused`, since what cannot be checked, or made, is not started; and a conflict (409) as it is: that is an
+    answer. `rejected` is the code of a plain no.
+    """
+    backoff = Backoff(limits.retry_first, limits.retry_most)
+    give_up = anyio.current_time() + limits.launch
+    while True:
+        try:
+            return await call()
+        except (ApiError, Unreachable) as error:
+            if isinstance(error, ApiError) and error.status == 409:
+                raise
+            raise_if_final(error, rejected)
+            if anyio.current_time() >= give_up:
+                raise Refused(Code.ADMISSION_UNREACHABLE, f"nothing was started: {error}") from error
+            await backoff.wait(getattr(error, "retry_after", 0.0))
+
+
+def _unwanted(job: Job) -> bool:
+    return job.deleting or job.cancel is not None
