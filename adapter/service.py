@@ -14,7 +14,7 @@ import structlog
 
 from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
-from adapter.cluster.jobs import CANCEL, Jobs, job_name, selector
+from adapter.cluster.jobs import CANCEL, Job, Jobs, job_name, selector
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
@@ -38,16 +38,17 @@ class Adapter:
     """
 
     def __init__(self, connection: Connection, namespace: str, instance: str, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self.connection, self.namespace, self.instance = connection, namespace, instance
         self._feeds: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
+        self._elsewhere: dict[str, Adapter] = {}
         self._runs: dict[str, Supervisor] = {}
         self._over = anyio.Event()
 
     @property
     def closing(self) -> float:
         """How long `aclose` may take, in seconds: a step of a tail that is under way gets its moment."""
-        return self._limits.let_go + 2 * self._limits.call
+        return self.limits.let_go + 2 * self.limits.call
 
     @classmethod
     @asynccontextmanager
@@ -125,7 +126,7 @@ class Adapter:
             plane,
             connection=self.connection,
             feed=self._feed(namespace or self.namespace),
-            limits=replace(self._limits, **limits),
+            limits=replace(self.limits, **limits),
             interpret=interpret,
         )
         self._runs[work.run_id] = supervisor
@@ -141,20 +142,48 @@ class Adapter:
 
         Raises `AdapterError` when the API server did not take it.
         """
-        jobs = Jobs(self.connection, self.namespace, call=self._limits.call)
-        job = await jobs.get(job_name(self.instance, run_id))
+        job = await self.job_of(run_id)
         if job is None:
             return False
-        await jobs.annotate(job, CANCEL, why)
+        await Jobs(self.connection, self.namespace, call=self.limits.call).annotate(job, CANCEL, why)
         return True
+
+    async def job_of(self, run_id: str) -> Job | None:
+        """The Job that a run of this instance has now: its own, that of its second try, or one it has taken over.
+
+        Raises `AdapterError` when the API server does not answer.
+        """
+        jobs = Jobs(self.connection, self.namespace, call=self.limits.call)
+        supervisor = self._runs.get(run_id)
+        name = (supervisor.job if supervisor else None) or job_name(self.instance, run_id)
+        if found := await jobs.get(name):
+            return found
+        theirs = [job for job in await jobs.all(selector(self.instance)) if run_id in (job.adopter, job.run_id)]
+        return next((job for job in theirs if job.adopter == run_id), theirs[-1] if theirs else None)
+
+    async def at(self, kubeconfig: str) -> Adapter:
+        """The adapter for an agent whose configuration names a cluster of its own; opened once, closed with this one.
+
+        Raises `ConnectError`.
+        """
+        if kubeconfig and kubeconfig not in self._elsewhere:
+            other = await Adapter.open(kubeconfig=kubeconfig, instance=self.instance, limits=self.limits)
+            if kubeconfig in self._elsewhere:  # somebody else was quicker
+                await other.aclose()
+            self._elsewhere.setdefault(kubeconfig, other)
+        return self._elsewhere[kubeconfig] if kubeconfig else self
 
     def let_go(self, run_id: str) -> None:
         """Detaches one run: its `run` returns with the outcome `detached`, its Job goes on."""
         if supervisor := self._runs.get(run_id):
             supervisor.let_go()
+        for other in self._elsewhere.values():
+            other.let_go(run_id)
 
     async def aclose(self) -> None:
         """Lets go of every run, then closes the connection. May be called from any task."""
+        for other in self._elsewhere.values():
+            await other.aclose()
         while self._runs:
             for supervisor in self._runs.values():
                 supervisor.let_go()
@@ -168,7 +197,7 @@ class Adapter:
         """The namespace's watch, shared by all its runs; begun anew where it has died."""
         feed, watching = self._feeds.get(namespace, (None, None))
         if feed is None or watching is None or watching.done():
-            feed = Feed(self.connection, namespace, selector(self.instance), self._limits)
+            feed = Feed(self.connection, namespace, selector(self.instance), self.limits)
             watching = asyncio.create_task(feed.run(), name=f"claude-k8s feed {namespace}")
             watching.add_done_callback(_tell_death)
             self._feeds[namespace] = (feed, watching)

@@ -89,6 +89,11 @@ class Supervisor:
             work.run_id, Outcome.DETACHED, Code.DETACHED, "the adapter let go of the run; its Job goes on"
         )
 
+    @property
+    def job(self) -> str | None:
+        """The name of the run's Job, which can be one that another run has made; None before there is one."""
+        return self._watch.case.job.name if self._watch else None
+
     async def supervise(self) -> RunResult:
         """One run, one task group. Cancelling the caller's task lets go of the run, and is passed on."""
         async with anyio.create_task_group() as self._group:

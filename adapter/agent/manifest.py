@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from adapter.run import RunRequest
@@ -18,40 +19,51 @@ def job_manifest(
     request: RunRequest, *, name: str, labels: dict[str, str], annotations: dict[str, str]
 ) -> dict[str, Any]:
     """The Job for a request. It is created suspended: nothing runs before its UID is known to the plane."""
-    metadata = {"labels": labels, "annotations": annotations}
+    pod = pod_spec([_container(request)], grace=request.grace)
+    pod["securityContext"]["fsGroup"] = USER
+    if request.service_account:
+        pod["serviceAccountName"] = request.service_account
+    if request.node_selector:
+        pod["nodeSelector"] = dict(request.node_selector)
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    return job(pod, metadata, deadline=request.timeout, retain=request.retain)
+
+
+def job(pod: dict[str, Any], metadata: Mapping[str, Any], *, deadline: int | None, retain: int) -> dict[str, Any]:
+    """The Job of a pod, whose labels are the pod's too. `deadline` and `retain` are seconds; None: no deadline."""
     spec: dict[str, Any] = {
         "suspend": True,
         "backoffLimit": 0,
-        "template": {"metadata": {"labels": labels}, "spec": _pod(request)},
+        "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},
     }
-    if request.timeout is not None:
-        spec["activeDeadlineSeconds"] = request.timeout
+    if deadline is not None:
+        spec["activeDeadlineSeconds"] = deadline
     # With `retain: 0` we delete the Job ourselves, after the report: a TTL of 0 would race the drain. Where we let go
     # of the run and nobody comes back to it, this one does.
-    spec["ttlSecondsAfterFinished"] = request.retain or ABANDONED
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, **metadata}, "spec": spec}
+    spec["ttlSecondsAfterFinished"] = retain or ABANDONED
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": dict(metadata), "spec": spec}
 
 
-def _pod(request: RunRequest) -> dict[str, Any]:
-    pod: dict[str, Any] = {
+def pod_spec(containers: list[dict[str, Any]], *, grace: int) -> dict[str, Any]:
+    """What every pod has: no retries, no token, and an unprivileged user. `grace` is in seconds."""
+    return {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": request.grace,
+        "terminationGracePeriodSeconds": grace,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
             "runAsGroup": USER,
-            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(request)],
+        "containers": containers,
     }
-    if request.service_account:
-        pod["serviceAccountName"] = request.service_account
-    if request.node_selector:
-        pod["nodeSelector"] = dict(request.node_selector)
-    return pod
+
+
+def confined() -> dict[str, Any]:
+    """A container's security context, with `pod_spec`'s within restricted Pod Security."""
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def _container(request: RunRequest) -> dict[str, Any]:
@@ -59,10 +71,10 @@ def _container(request: RunRequest) -> dict[str, Any]:
         "name": AGENT,
         "image": request.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": [_literal(part) for part in request.command],
-        "env": [{"name": name, "value": _literal(value)} for name, value in request.env.items()],
+        "command": [literal(part) for part in request.command],
+        "env": [{"name": name, "value": literal(value)} for name, value in request.env.items()],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": confined(),
     }
     if request.working_dir:
         container["workingDir"] = request.working_dir
@@ -72,6 +84,6 @@ def _container(request: RunRequest) -> dict[str, Any]:
     return container
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """The text as the kubelet must be given it: it expands `$(NAME)`, and takes `$$` for `$`."""
     return text.replace("$", "$$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,12 @@ FAILED = 125
 
 COMMANDS = {
     "run": "adapter.cli.run:run",
+    "execute": "adapter.cli.execute:execute",
+    "claude": "adapter.cli.claude:claude",
+    "logs": "adapter.cli.logs:logs",
+    "manifest": "adapter.cli.manifest:manifest",
+    "doctor": "adapter.cli.doctor:doctor",
+    "release": "adapter.cli.release:release",
     "demo": "adapter.cli.demo:demo",
     "local": "adapter.cli.local:local",
 }
@@ -48,7 +55,9 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point: whatever goes wrong is one line and an exit code."""
+    """The entry point: whatever goes wrong is one line and an exit code. A link named `claude` is that command."""
+    if arguments is None and Path(sys.argv[0]).name == "claude":
+        arguments = ["claude", *sys.argv[1:]]
     sys.exit(_status(arguments))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,12 @@ class Choice:
     context: str | None = None
     namespace: str | None = None
     instance: str | None = None
+
+
+def choice_of(options: Mapping[str, Any]) -> Choice:
+    """The cluster that a command's options choose."""
+    names = ("local", "kubeconfig", "kube_context", "namespace", "instance")
+    return Choice(*(options[name] for name in names))
 
 
 def state_directory() -> Path:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 from anyio import to_thread
 
-from adapter.plane import Event, LogChunk
+from adapter.plane import Event, LogChunk, Stream
 from adapter.run import Outcome, RunResult
 
-HIDDEN = frozenset({"task"})
-"""Events that are not for people: when the adapter's own tasks began and ended."""
+if TYPE_CHECKING:
+    from adapter.cli.render import Renderer
+
+HIDDEN = frozenset({"task", "meta"})
+"""Events that are not for people: when the adapter's own tasks began and ended, and what a control plane stores."""
 
 
 class Output(Protocol):
@@ -36,20 +40,21 @@ def clean(text: str) -> str:
 _one_at_a_time = threading.Lock()
 
 
-def write(data: bytes) -> None:
-    """Writes to stdout, whatever it is; a reader that went away (`| head`) is no fault of the run."""
+def write(data: bytes, stream: Stream = "stdout") -> None:
+    """Writes, whatever it is; a reader that went away (`| head`) is no fault of the run."""
+    target = (sys.stdout if stream == "stdout" else sys.stderr).fileno()
     view = memoryview(data)
     try:
         with _one_at_a_time:
             while view:
-                view = view[os.write(sys.stdout.fileno(), view) :]
+                view = view[os.write(target, view) :]
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), target)
 
 
-async def write_soon(data: bytes) -> None:
+async def write_soon(data: bytes, stream: Stream = "stdout") -> None:
     """`write` off the loop: a reader that is slow must not hold up the watch."""
-    await to_thread.run_sync(write, data, abandon_on_cancel=True)
+    await to_thread.run_sync(write, data, stream, abandon_on_cancel=True)
 
 
 class _Text:
@@ -57,7 +62,7 @@ class _Text:
         self._quiet = quiet
 
     async def log(self, chunk: LogChunk) -> None:
-        await write_soon(chunk.data)
+        await write_soon(chunk.data, chunk.stream)
 
     async def event(self, event: Event) -> None:
         if event.kind not in HIDDEN:
@@ -86,7 +91,8 @@ class _Json:
 
     async def log(self, chunk: LogChunk) -> None:
         text = chunk.data.decode("utf-8", "replace")
-        fields = {"offset": chunk.offset, "stamp": chunk.stamp, "continued": chunk.continued, "text": text}
+        fields = {"stream": chunk.stream, "offset": chunk.offset, "stamp": chunk.stamp, "continued": chunk.continued}
+        fields |= {"text": text}
         await self._put("log", fields)
 
     async def event(self, event: Event) -> None:
@@ -103,5 +109,53 @@ class _Json:
             click.echo(f"claude-k8s: {clean(text)}", err=True)
 
 
-as_text: Callable[..., Output] = _Text
-as_json: Callable[..., Output] = _Json
+class _People(_Text):
+    """An agent's transcript as people read it. Unless it is `sure` to be one, only a log that begins so is taken for it."""
+
+    def __init__(self, *, quiet: bool, sure: bool) -> None:
+        super().__init__(quiet=quiet)
+        self._sure = sure
+        self._renderer: Renderer | None = None
+
+    async def log(self, chunk: LogChunk) -> None:
+        if chunk.stream == "stdout" and chunk.offset == 0 and (self._sure or is_transcript(chunk.data)):
+            self._renderer = _renderer()
+        if chunk.stream == "stderr" or self._renderer is None:
+            await super().log(chunk)
+        else:
+            await write_soon(self._renderer.feed(chunk.data).encode("utf-8", "replace"))
+
+    async def result(self, result: RunResult) -> None:
+        if self._renderer:
+            await write_soon(self._renderer.close().encode("utf-8", "replace"))
+        await super().result(result)
+
+
+class _Streams(_Text):
+    """stdout and stderr as they are; of the run itself only what the program could not say for itself."""
+
+    async def result(self, result: RunResult) -> None:
+        if result.exit_code is None or not self._quiet:
+            await super().result(result)
+
+
+def is_transcript(data: bytes) -> bool:
+    """Whether a log begins as an agent's transcript does."""
+    begin = data.lstrip()[:200].replace(b" ", b"")
+    return begin.startswith(b'{"type":"system"') and b'"subtype":"init"' in begin
+
+
+def _renderer() -> Renderer:
+    from adapter.cli.render import Renderer
+
+    return Renderer(color=sys.stdout.isatty(), width=shutil.get_terminal_size().columns)
+
+
+def output_of(*, json_lines: bool, raw: bool, quiet: bool, agent: bool = False) -> Output:
+    """How a command shows a run; `agent`: what it prints is known to be a transcript."""
+    if json_lines:
+        return _Json(quiet=quiet)
+    return _Text(quiet=quiet) if raw else _People(quiet=quiet, sure=agent)
+
+
+as_streams: Callable[..., Output] = _Streams

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
 import os
 import shlex
-import signal
-import sys
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import click
-import structlog
 
-from adapter.cli.clusters import Choice, connected, run_loop, running_local
-from adapter.cli.output import Output, as_json, as_text
-from adapter.cli.settings import CONTEXT, Duration, cluster_options, setting
-from adapter.limits import Limits
-from adapter.plane.callbacks import CallbackPlane
-from adapter.run import Outcome, RunRequest, RunResult
+from adapter.cli.clusters import choice_of, run_loop
+from adapter.cli.output import output_of
+from adapter.cli.session import Session, Start, exit_code, log_to_stderr
+from adapter.cli.settings import CONTEXT, Duration, cluster_options, output_options, setting
+from adapter.run import RunRequest
 
 KEEP = 3600
 """Seconds a Job is kept with `--keep`."""
@@ -51,9 +43,7 @@ def _variable(context: click.Context, parameter: click.Parameter, values: tuple[
 @setting("--service-account", metavar="NAME", help="Service account of the pod.")
 @setting("--run-id", help="The run's id: the same id and request come back to the same Job.")
 @setting("--keep", is_flag=True, help="Keep the Job, with its result on it, for an hour.")
-@setting("--json", "json_lines", is_flag=True, help="One JSON object a line on stdout, instead of the log itself.")
-@setting("--quiet", "-q", is_flag=True, help="Nothing on stderr but errors.")
-@setting("--verbose", "-v", is_flag=True, help="The adapter's own log on stderr.")
+@output_options
 def run(command: tuple[str, ...], env: dict[str, str], **options: Any) -> int:
     """Run COMMAND as a Kubernetes Job and follow it to its end.
 
@@ -73,78 +63,8 @@ def run(command: tuple[str, ...], env: dict[str, str], **options: Any) -> int:
         memory=options["memory"],
         service_account=options["service_account"],
     )
-    _log_to_stderr(verbose=options["verbose"])
-    choice = Choice(*(options[name] for name in ("local", "kubeconfig", "context", "namespace", "instance")))
-    output = (as_json if options["json_lines"] else as_text)(quiet=options["quiet"])
-    result = run_loop(_Session(request, choice, output).run())
-    return exit_code(result)
-
-
-def exit_code(result: RunResult | None) -> int:
-    """What the process exits with; None: interrupted before there was a run."""
-    if result is None or result.outcome in (Outcome.CANCELLED, Outcome.DETACHED):
-        return 130
-    if result.outcome is Outcome.TIMED_OUT:
-        return 124
-    if result.outcome is Outcome.SUCCEEDED:
-        return 0
-    return result.exit_code or 125
-
-
-class _Session:
-    """One call of the command: the run, and the signals that reach it."""
-
-    def __init__(self, request: RunRequest, choice: Choice, output: Output) -> None:
-        self._request, self._choice, self._output = request, choice, output
-        self._plane = CallbackPlane(on_log=output.log, on_event=output.event)
-        self._interrupted = False
-        self._running: asyncio.Task[RunResult | None] | None = None
-        self._let_go: Callable[[], None] | None = None
-
-    async def run(self) -> RunResult | None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGTERM, self._detach)
-        self._running = asyncio.create_task(self._run())
-        try:
-            result = await self._running
-        except asyncio.CancelledError:
-            return None
-        await self._output.result(result) if result else None
-        if result and result.outcome is Outcome.DETACHED:
-            self._output.say(self._again())
-        return result
-
-    async def _run(self) -> RunResult | None:
-        # A pipe that is not read for minutes (`| less`) must not be given the same lines twice: no deadline for it.
-        async with connected(self._choice, Limits(sink=math.inf)) as adapter:
-            self._let_go = lambda: adapter.let_go(self._request.run_id)
-            return await adapter.run(self._request, self._plane)
-
-    def _interrupt(self) -> None:
-        """Ctrl-C: cancels the run; a second one lets go of it."""
-        if self._interrupted or self._let_go is None:
-            self._detach()
-            return
-        self._interrupted = True
-        self._output.say("cancelling the run; Ctrl-C again lets go of it")
-        self._plane.cancel("interrupted")
-
-    def _detach(self) -> None:
-        if self._let_go:
-            self._let_go()
-        elif self._running:
-            self._running.cancel()
-
-    def _again(self) -> str:
-        """How to come back. Not the command line itself: a variable on it may be secret."""
-        if self._choice.local and running_local() is None:
-            return "the embedded cluster ends with this command, and the run with it"
-        return f"let go; come back with the same command and --run-id {shlex.quote(self._request.run_id)}"
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.CRITICAL),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_stderr(verbose=options["verbose"])
+    output = output_of(json_lines=options["json_lines"], raw=options["raw"], quiet=options["quiet"])
+    again = f"come back with the same command and --run-id {shlex.quote(request.run_id)}"
+    start: Start = lambda adapter, plane: adapter.run(request, plane)  # noqa: E731 - it says no more than that
+    return exit_code(run_loop(Session(request.run_id, choice_of(options), output, start, again).run()))

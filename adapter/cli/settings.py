@@ -12,6 +12,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+AGENT_TABLE = "agent"
+"""The table of the configuration file that holds an agent's configuration, and its place in a context's `meta`."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -36,6 +39,10 @@ def _load(context: click.Context, parameter: click.Parameter, value: Path | None
         settings = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.UsageError(f"configuration file {path}: {error}") from error
+    table = settings.pop(AGENT_TABLE, {})
+    if not isinstance(table, dict):
+        raise click.UsageError(f"configuration file {path}: {AGENT_TABLE} must be a table of an agent's configuration")
+    context.meta[AGENT_TABLE] = table
     known = _known(context)
     unknown = sorted(name for name in settings if name.replace("_", "-") not in known)
     if unknown:
@@ -72,9 +79,22 @@ def cluster_options(command: F) -> F:
     options = (
         setting("--local", is_flag=True, help="The embedded cluster: commands run on THIS machine, as you."),
         setting("--kubeconfig", help="Kubeconfig file; as kubectl takes it if not given.", metavar="FILE"),
-        setting("--context", help="Context of the kubeconfig.", metavar="NAME"),
+        setting("--kube-context", help="Context of the kubeconfig.", metavar="NAME"),
         setting("--namespace", "-n", help="Namespace; that of the context if not given.", metavar="NAME"),
         setting("--instance", help="Whose runs these are; user and machine if not given.", metavar="NAME"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def output_options(command: F) -> F:
+    """What is shown of a run, and how: for every command that follows one."""
+    options = (
+        setting("--json", "json_lines", is_flag=True, help="One JSON object a line on stdout, instead of the log."),
+        setting("--raw", is_flag=True, help="The log's bytes, with an agent's transcript as it is."),
+        setting("--quiet", "-q", is_flag=True, help="Nothing on stderr but errors."),
+        setting("--verbose", "-v", is_flag=True, help="The adapter's own log on stderr."),
     )
     for option in reversed(options):
         command = option(command)

@@ -141,14 +141,31 @@ class Jobs:
         """Creates the Job. A second create of the same name is an `ApiError` 409."""
         return Job.of(await self._connection.call("POST", self._path, body=manifest, deadline=self._call))
 
+    async def dry_run(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The Job as the API server would store it. Raises `ApiError` where it would refuse it."""
+        query = [("dryRun", "All"), ("fieldValidation", "Strict")]
+        path, body = self._path, dict(manifest)
+        return await self._connection.call("POST", path, query=query, body=body, deadline=self._call)
+
     async def get(self, name: str) -> Job | None:
         """The Job, or None if the API server says that there is none of this name."""
+        raw = await self.raw(name)
+        return Job.of(raw) if raw else None
+
+    async def raw(self, name: str) -> dict[str, Any] | None:
+        """The Job as it is, all of it."""
         try:
-            return Job.of(await self._connection.call("GET", f"{self._path}/{name}", deadline=self._call))
+            return await self._connection.call("GET", f"{self._path}/{name}", deadline=self._call)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+
+    async def all(self, selector: str) -> list[Job]:
+        """The Jobs that match, oldest first."""
+        query = [("labelSelector", selector)]
+        answer = await self._connection.call("GET", self._path, query=query, deadline=self._call)
+        return [Job.of(raw) for raw in _oldest_first(answer)]
 
     async def pods(self, uid: str) -> list[Pod]:
         """The Job's pods, oldest first: by the Job's UID, since an earlier Job's pod can bear the same job-name."""
@@ -161,8 +178,7 @@ class Jobs:
     async def _pods(self, selector: str) -> list[Pod]:
         query = [("labelSelector", selector)]
         answer = await self._connection.call("GET", f"{self._core}/pods", query=query, deadline=self._call)
-        raws = sorted(answer.get("items") or (), key=lambda raw: str(raw["metadata"].get("creationTimestamp")))
-        return [Pod.of(raw) for raw in raws]
+        return [Pod.of(raw) for raw in _oldest_first(answer)]
 
     async def resume(self, job: Job) -> Job:
         """Lets the Job run, if it is still exactly the one we saw."""
@@ -191,6 +207,15 @@ class Jobs:
             if error.status != 404 and not replaced:
                 raise
 
+    async def end_pod(self, pod: Pod) -> None:
+        """Deletes a pod by force, and by UID: it may go on where its node is lost. For operators, not for runs."""
+        path, body = f"{self._core}/pods/{pod.name}", delete_options(pod.uid) | {"gracePeriodSeconds": 0}
+        try:
+            await self._connection.call("DELETE", path, body=body, deadline=self._call)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
     async def warnings(self, uid: str) -> list[tuple[str, str]]:
         """Reason and message of the Warning events about an object, oldest first."""
         query = [("fieldSelector", f"involvedObject.uid={uid},type=Warning"), ("limit", "100")]
@@ -216,3 +241,7 @@ class Jobs:
         path = f"{self._path}/{job.name}"
         answer = await self._connection.call("PATCH", path, body=body, content_type=MERGE_PATCH, deadline=self._call)
         return Job.of(answer)
+
+
+def _oldest_first(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return sorted(answer.get("items") or (), key=lambda raw: str(raw["metadata"].get("creationTimestamp")))

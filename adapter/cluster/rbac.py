@@ -1,28 +1,54 @@
 """What the adapter must be allowed to do in its namespace, call by call: the one list of it.
 
-`docs/rbac.md` is generated from this table (`make docs`); tests hold it, the Role in `docs/deploy/role.yaml` and
-the calls themselves together.
+`docs/rbac.md` and the Role in `docs/deploy/role.yaml` are generated from this table (`make docs`), and
+`claude-k8s doctor` asks for each of its rights; tests hold them and the calls themselves together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Only = Literal["", "agent", "pod", "doctor"]
+"""Who alone needs a right: an agent's run, an adapter that is itself a pod, `claude-k8s doctor`; or every run."""
+
+NEEDED_BY: dict[Only, str] = {
+    "": "every run",
+    "agent": "an agent's run",
+    "pod": "an adapter in a pod",
+    "doctor": "`doctor`",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One verb on one resource, and why. `without` is what is lost without it; nothing said: no run is started."""
+    """One verb on one resource, and why. `without` is what is lost without it; nothing said: no run is started.
+
+    `only` says who alone needs it. What only an agent's run needs does not keep a plain command from running.
+    """
 
     group: str
     resource: str
     verb: str
     why: str
     without: str = ""
+    only: Only = ""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+
+    @property
+    def lost(self) -> str:
+        """What is lost without it, said in any case."""
+        return self.without or ("no agent is run" if self.only == "agent" else "no run is started")
+
+    @property
+    def code(self) -> str:
+        """The name of its check, such as `k8s_rbac_job_create`; a subresource has but one verb."""
+        resource, _, part = self.resource.partition("/")
+        name = "pvc" if resource == "persistentvolumeclaims" else resource.removesuffix("s")
+        return f"k8s_rbac_{name}_{part or self.verb}"
 
     def granted_by(self, rule: Mapping[str, Any]) -> bool:
         """Whether a rule of a Role, or of a SelfSubjectRulesReview, grants it for every name."""
@@ -44,18 +70,49 @@ TABLE: tuple[Right, ...] = (
     Right("batch", "jobs", "delete", "A cancel ends the Job, and the clean-up removes it."),
     Right("", "pods", "list", "What is there when a watch begins."),
     Right("", "pods", "watch", "What becomes of the pod and its containers is noticed at once."),
+    Right(
+        *("", "pods", "get", "What an agent inherits from the adapter's own pod; in that pod's namespace."),
+        *("nothing is inherited from the adapter's own pod", "pod"),
+    ),
     Right("", "pods/log", "get", "The agent's output.", "no log is delivered; the result says so"),
     Right("", "events", "list", "Why a Job has no pod.", "a Job without a pod cannot be explained"),
+    Right("", "secrets", "create", "The prompt and the run's token are a Secret of the run's own.", only="agent"),
+    Right("", "secrets", "delete", "That Secret is removed with the end of the run.", only="agent"),
+    Right("", "configmaps", "create", "The agent's lock: no second Job of an agent beside a living one.", only="agent"),
+    Right("", "configmaps", "get", "Who holds the agent's lock.", only="agent"),
+    Right(
+        "", "configmaps", "delete", "An agent's lock is freed when its holder is over, and by `release`.", only="agent"
+    ),
+    Right(
+        *("", "persistentvolumeclaims", "get", "Whether the workspace's volume is there and can be shared."),
+        *("it is not checked whether the workspace's volume is there and can be shared", "doctor"),
+    ),
+    Right(
+        *("", "resourcequotas", "list", "Whether the quota leaves room for a run."),
+        *("it is not checked whether the quota leaves room for a run", "doctor"),
+    ),
+    Right(
+        *("", "namespaces", "get", "Whether the namespace is there, and its Pod Security level; no other namespace."),
+        *("it is not checked whether the namespace is there, nor which Pod Security level it has", "doctor"),
+    ),
 )
 
 
-def missing(review: Mapping[str, Any]) -> list[Right]:
-    """What a SelfSubjectRulesReview shows to be lacking. One that does not know everything shows nothing."""
+def missing(review: Mapping[str, Any], *, agent: bool = False) -> list[Right]:
+    """What a SelfSubjectRulesReview shows to be lacking for a run: a plain command's or an agent's.
+
+    A review that does not know everything shows nothing.
+    """
     status = review.get("status") or {}
     rules = status.get("resourceRules")
     if rules is None or status.get("incomplete"):
         return []
-    return [right for right in TABLE if not any(right.granted_by(rule) for rule in rules)]
+    return [right for right in needed(agent=agent) if not any(right.granted_by(rule) for rule in rules)]
+
+
+def needed(*, agent: bool) -> list[Right]:
+    """The rights that a run may use."""
+    return [right for right in TABLE if right.only == "" or (agent and right.only == "agent")]
 
 
 def rules(rights: Iterable[Right] = TABLE) -> list[dict[str, list[str]]]:
@@ -71,19 +128,36 @@ HEAD = """\
 
 Generated from `adapter/cluster/rbac.py` by `make docs`; do not edit.
 
-The adapter needs these rights in the namespace of its Jobs, and nothing anywhere else: no ClusterRole, no Secrets, no
-other namespace. [deploy/role.yaml](deploy/role.yaml) is the Role, with a ServiceAccount and its RoleBinding:
+The adapter needs these rights in the namespace of its Jobs, and nothing anywhere else: no ClusterRole, no other
+namespace, and no right to read a Secret. [deploy/role.yaml](deploy/role.yaml) is the Role, with a ServiceAccount and
+its RoleBinding:
 
     sed 's/namespace: agents/namespace: YOURS/' docs/deploy/role.yaml | kubectl apply -f -
 
 Before a run is started the adapter asks the API server what it may do (a SelfSubjectRulesReview, which everybody may
 ask). Where a right is lacking without which a run could not be brought to its end, nothing is started, and the result
-is `forbidden`, with the right in its message.
+is `forbidden`, with the right in its message. `claude-k8s doctor` asks for each right by itself and names those that
+are lacking.
+
+Who runs no agents, but only commands (`claude-k8s run`), can leave out what an agent's run needs; who can do without
+what the last column says can leave out the rest. Where the adapter is a pod of another namespace than its Jobs', the
+right of an adapter in a pod belongs into a Role there.
+
+Two rights do more than their name says:
+
+- `create secrets` also tells whether a Secret is there: `doctor` asks the API server to create one of the same name by
+  a dry run, which stores nothing and is refused where there is one. So the Secrets that an agent's configuration names
+  are checked without the right to read any. ConfigMaps are checked in the same way.
+- `create jobs` also tells whether Pod Security admits the agents' pods: a Job that is created by a dry run is
+  answered with a warning where it does not.
+
+Whoever may create Jobs in a namespace can mount each Secret of it into a pod. So give the agents a namespace of their
+own, with no Secrets in it but theirs.
 
 The agents' pods need no rights: no token is mounted into them.
 
-| resource | verb | why | without it |
-|---|---|---|---|
+| resource | verb | why | needed by | without it |
+|---|---|---|---|---|
 """
 
 
@@ -94,4 +168,54 @@ def markdown() -> str:
 
 def _line(right: Right) -> str:
     resource = f"{right.resource}.{right.group}" if right.group else right.resource
-    return f"| `{resource}` | `{right.verb}` | {right.why} | {right.without or 'no run is started'} |\n"
+    return f"| `{resource}` | `{right.verb}` | {right.why} | {NEEDED_BY[right.only]} | {right.lost} |\n"
+
+
+ROLE_HEAD = """\
+# All that claude-k8s may do, in one namespace. Why each, and what can be left out: docs/rbac.md.
+# Generated from adapter/cluster/rbac.py by `make docs`; do not edit.
+#
+#   sed 's/namespace: agents/namespace: YOURS/' docs/deploy/role.yaml | kubectl apply -f -
+#
+# Where the adapter runs in another namespace than its Jobs, the ServiceAccount lives there, and the RoleBinding's
+# subject names it there; Role and RoleBinding stay with the Jobs. `get pods` is then of use in a Role there, too.
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: claude-k8s
+  namespace: agents
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: claude-k8s
+  namespace: agents
+rules:
+"""
+
+ROLE_TAIL = """\
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: claude-k8s
+  namespace: agents
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: claude-k8s
+subjects:
+  - kind: ServiceAccount
+    name: claude-k8s
+    namespace: agents
+"""
+
+
+def role() -> str:
+    """The table as the manifests `docs/deploy/role.yaml`."""
+    return ROLE_HEAD + "".join(_rule(rule) for rule in rules()) + ROLE_TAIL
+
+
+def _rule(rule: Mapping[str, list[str]]) -> str:
+    fields = {name: [item or '""' for item in items] for name, items in rule.items()}
+    return "  - " + "\n    ".join(f"{name}: [{', '.join(items)}]" for name, items in fields.items()) + "\n"

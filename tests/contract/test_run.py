@@ -130,7 +130,7 @@ async def test_keep_leaves_the_job_with_its_result_and_it_is_given_again(place: 
     [
         (["--kubeconfig", "/no/such/file", "--", "true"], "no kubeconfig at /no/such/file"),
         (["-n", "no-such-namespace", "--", "true"], 'namespaces "no-such-namespace" not found'),
-        (["--context", "nobody", "--", "true"], "nobody"),
+        (["--kube-context", "nobody", "--", "true"], "nobody"),
         (["--"], "command is empty"),
         (["--memory", "lots", "--", "true"], "memory 'lots' is not a Kubernetes quantity"),
         (["--timeout", "soon", "--", "true"], "'soon' is no duration"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from adapter.cli.output import clean
-from adapter.cli.run import exit_code
+from adapter.cli.session import exit_code
 from adapter.errors import Code
 from adapter.run import Outcome, RunResult
 

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from adapter.cluster import rbac
-from adapter.cluster.rbac import TABLE, Right, missing, rules
+from adapter.cluster.rbac import TABLE, Only, Right, missing, needed, rules
 
 DOCS = Path(rbac.__file__).parent.parent.parent / "docs"
 ROLE = list(yaml.safe_load_all((DOCS / "deploy" / "role.yaml").read_text()))
+RUN, AGENT = needed(agent=False), needed(agent=True)
 
 
 def review(*rules: dict[str, Any], incomplete: bool = False) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def test_the_document_is_the_table() -> None:
 def test_the_role_is_the_table() -> None:
     _, role, _ = ROLE
 
+    assert (DOCS / "deploy" / "role.yaml").read_text() == rbac.role(), "run `make docs`"
     assert role["rules"] == rules()
 
 
@@ -42,20 +44,53 @@ def test_the_role_is_bound_to_the_account() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", **account["metadata"]}]
 
 
+def test_no_secret_can_be_read() -> None:
+    assert [right.verb for right in TABLE if right.resource == "secrets"] == ["create", "delete"]
+
+
+def test_each_right_has_a_check_of_its_own() -> None:
+    codes = [right.code for right in TABLE]
+    assert len(set(codes)) == len(TABLE) == len({(right.group, right.resource, right.verb) for right in TABLE})
+    assert {"k8s_rbac_job_create", "k8s_rbac_pod_log", "k8s_rbac_secret_create", "k8s_rbac_pvc_get"} <= set(codes)
+
+
 def test_the_role_is_enough() -> None:
-    assert missing(review(*rules())) == []
+    assert missing(review(*rules())) == missing(review(*rules()), agent=True) == []
 
 
-@pytest.mark.parametrize("right", TABLE, ids=str)
+@pytest.mark.parametrize("right", RUN, ids=str)
 def test_what_the_role_does_not_give_is_missing(right: Right) -> None:
-    assert missing(review(*rules(other for other in TABLE if other is not right))) == [right]
+    granted = review(*rules(other for other in TABLE if other is not right))
+    assert missing(granted) == missing(granted, agent=True) == [right]
+
+
+@pytest.mark.parametrize("right", [right for right in AGENT if right.only], ids=str)
+def test_what_only_an_agent_needs_keeps_no_command_from_running(right: Right) -> None:
+    granted = review(*rules(other for other in TABLE if other is not right))
+    assert missing(granted) == []
+    assert missing(granted, agent=True) == [right]
+    assert (right.without, right.lost) == ("", "no agent is run")
+
+
+def test_what_no_run_needs_is_not_missing_for_one() -> None:
+    assert missing(review(*rules(AGENT)), agent=True) == []
+    others = {right.only for right in TABLE} - {right.only for right in AGENT}
+    assert others == {"pod", "doctor"}
+    assert all(right.without for right in TABLE if right.only in others), "what is lost without it must be said"
+
+
+@pytest.mark.parametrize("only", ["", "agent", "pod", "doctor"])
+def test_the_document_says_who_needs_a_right(only: Only) -> None:
+    some = next(right for right in TABLE if right.only == only)
+    [line] = [line for line in rbac.markdown().splitlines() if line.endswith(f"| {some.lost} |") and some.why in line]
+    assert f"| {rbac.NEEDED_BY[only]} |" in line
 
 
 @pytest.mark.parametrize(
     ("rule", "lacking"),
     [
         (everything(), 0),
-        (everything(resourceNames=["one"]), len(TABLE)),
+        (everything(resourceNames=["one"]), len(RUN)),
         (everything(apiGroups=["batch"]), 4),
         (everything(resources=["jobs", "pods", "events", "*/log"]), 0),
         (everything(resources=["jobs", "pods", "events"]), 1),

@@ -165,9 +165,10 @@ async def test_what_cannot_be_checked_is_not_started(agents: Site, path: str) ->
     if path == "*/pods":
         first.cancel()
         await agents.cluster.until(lambda c: locks(c))
-    asked = {"method": "POST"} if path == "*/configmaps" else {"method": "GET"}
-    selector = {"query": {"labelSelector": "claude-k8s/agent=b"}} if path == "*/pods" else {}
-    agents.cluster.faults.add(Fault.respond(503, "no", path=path, **asked, **selector))
+    asked: dict[str, Any] = {"method": "POST"} if path == "*/configmaps" else {"method": "GET"}
+    if path == "*/pods":
+        asked["query"] = {"labelSelector": "claude-k8s/agent=b"}
+    agents.cluster.faults.add(Fault.respond(503, "no", path=path, **asked))
     agent = "b" if path != "*/configmaps/*" else "a"
     result = await begin(agents, agent_work("two", *SLOW, agent=agent), Recorder())
     assert (result.outcome, result.code) == (Outcome.FAILED, Code.ADMISSION_UNREACHABLE)
@@ -334,6 +335,6 @@ async def test_two_processes_that_launch_for_one_agent_at_once(agents: Site) -> 
     ):
         for _ in range(ROUNDS):
             await asyncio.gather(left.go(), right.go())
-            assert await asyncio.gather(left.outcome(), right.outcome()) == ["succeeded", "succeeded"]
+            assert list(await asyncio.gather(left.outcome(), right.outcome())) == ["succeeded", "succeeded"]
     assert together(agents.cluster) == 1
     assert len([c for c in agents.cluster.history if c.kind == "Pod" and c.type == "ADDED"]) == 2 * ROUNDS

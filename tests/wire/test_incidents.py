@@ -161,7 +161,7 @@ async def test_a_json_line_was_torn_by_another(monkeypatch: pytest.MonkeyPatch) 
     reader = threading.Thread(target=slowly)
     with monkeypatch.context() as patched:
         patched.setattr("sys.stdout", Pipe())
-        shown = output.as_json(quiet=True)
+        shown = output.output_of(json_lines=True, raw=False, quiet=True)
         async with anyio.create_task_group() as group:
             group.start_soon(shown.log, LogChunk(offset=0, data=b"x" * 900_000, cursor="", stamp=""))
             group.start_soon(shown.event, Event(kind="container", message="claude: terminated", at=0.0))

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
-from adapter import Code, Outcome
-from adapter.cluster.rbac import TABLE, Right, rules
+from adapter import Code, Outcome, RunResult
+from adapter.cluster.rbac import TABLE, Right, needed, rules
 from adapter.local import Fault, LocalCluster, reviews
+from tests.recorder import Recorder
+from tests.wire.agentwork import agent_work
 from tests.wire.conftest import Ran, Site
 
 FAIL = ("sh", "-c", "echo hi; sleep 0.2; exit 3")
 LAST_WORDS = ("sh", "-c", "trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.02; done")
-NEEDED = [right for right in TABLE if not right.without]
+RUN = needed(agent=False)
+NEEDED = [right for right in RUN if not right.without]
+AGENT = [right for right in needed(agent=True) if not right.without]
 VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 PATH = re.compile(
     r"/apis?/(?:(?P<group>[^/]+)/)?v1/namespaces/[^/]+/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>.+))?"
 )
 
 
+NAMESPACE = re.compile(r"/api/v1/namespaces/[^/]+")
+
+
 def right_of(method: str, path: str, query: dict[str, str]) -> tuple[str, str, str] | None:
     """What a request needs; None for what everybody may ask."""
+    if NAMESPACE.fullmatch(path):
+        return "", "namespaces", VERBS.get(method, "get")
     found = PATH.fullmatch(path)
     if found is None:
         return None
@@ -71,7 +81,29 @@ async def test_every_right_is_used_and_no_other(site: Site) -> None:
     await cancelled.result()
     result = await site.start(*FAIL, service_account="nobody").result()
     assert result.code is Code.SERVICE_ACCOUNT
-    assert used(site.cluster) == {(right.group, right.resource, right.verb) for right in TABLE}
+    assert used(site.cluster) == {(right.group, right.resource, right.verb) for right in RUN}
+
+
+async def test_every_right_of_an_agent_is_used_and_no_other(site: Site) -> None:
+    await asyncio.gather(*(ran_agent(site, f"{retain}", retain=retain) for retain in (0, 60, 61)))
+    rights = {(right.group, right.resource, right.verb) for right in needed(agent=True)}
+    assert rights - used(site.cluster) == {("", "events", "list")}, "nothing had to be explained"
+    assert used(site.cluster) <= rights
+
+
+async def ran_agent(site: Site, run_id: str, **fields: Any) -> RunResult:
+    return await site.adapter.supervise(agent_work(run_id, *FAIL, **fields), Recorder())
+
+
+@pytest.mark.parametrize("right", AGENT, ids=str)
+async def test_an_agents_right_that_is_missing(right: Right, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(right, monkeypatch)
+    result = await ran_agent(site, "agent")
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.FORBIDDEN)
+    assert result.message == f"not allowed in namespace default: {right}"
+    assert not site.cluster.list("jobs")
+    if right.only:
+        assert (await site.start(*FAIL).result()).exit_code == 3, "a plain command needs it not"
 
 
 @pytest.mark.parametrize("right", NEEDED, ids=str)
@@ -92,7 +124,7 @@ async def test_a_job_that_runs_already_is_adopted_all_the_same(site: Site, monke
     assert (await again.result()).exit_code == 3
 
 
-@pytest.mark.parametrize("right", [right for right in TABLE if right.without], ids=str)
+@pytest.mark.parametrize("right", [right for right in RUN if right.without], ids=str)
 async def test_a_right_that_can_be_done_without(right: Right, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     without(right, monkeypatch)
     run = site.start(*FAIL)

@@ -1,0 +1,71 @@
+"""How the agent's stderr gets a log of its own: two lines of shell, one for each container. Pure.
+
+The kubelet keeps one state for both streams of a container: what a process writes to stderr while a line of its stdout
+is longer than 16 KiB lands inside that line. A long `result` of the agent must survive that. So its stderr is a FIFO,
+which a sidecar reads and says as its own output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapter.agent.layout import IN, IO, PROMPT
+from adapter.agent.manifest import confined, literal
+
+NAME = "stderr"
+LAST_WORDS = "/dev/termination-log"
+"""Where the kubelet makes a file, and keeps what is in it beyond the pod's end."""
+TAIL = 4000
+"""Bytes of last words: the kubelet takes 4096 of a container, and 12 KiB of a pod."""
+
+MOUNT: dict[str, Any] = {"name": "io", "mountPath": IO}
+"""The mount of the volume with the FIFO, in both containers."""
+
+_FIFO = f"{IO}/stderr"
+_COPY = f"{IO}/tail"
+_MAKE = "[ -p {0} ] || mkfifo {0} 2>/dev/null || [ -p {0} ] || {{ echo 'claude-k8s: cannot make {0}' >&2; exit 125; }}"
+
+RUN = "; ".join(
+    (
+        _MAKE.format(_FIFO),
+        # Opened for reading too: so it does not wait for the sidecar, and the agent gets no SIGPIPE when that restarts.
+        # Then the shell is gone: exit code and signals are the agent's own.
+        f'exec "$@" 2<>{_FIFO} <{IN}/{PROMPT}',
+    )
+)
+"""Runs `"$@"` with the prompt as its stdin."""
+
+RELAY = "; ".join(
+    (
+        # Told to end: our own end of the FIFO is closed. When the agent's is closed too, the readers have read it all.
+        "over=; trap 'over=1; trap \"\" TERM; exec 3>&-' TERM",
+        _MAKE.format(_FIFO),
+        f"rm -f {_COPY}",
+        _MAKE.format(_COPY),
+        f"exec 3<>{_FIFO} 4<{_FIFO}",
+        f"words={LAST_WORDS}; [ -w $words ] || words=/dev/null",
+        f"(trap '' TERM; exec tail -c {TAIL} <{_COPY} >$words 3>&- 4<&-) & tail=$!",
+        f"(trap '' TERM; exec tee {_COPY} <&4 3>&-) & tee=$!",
+        '[ -z "$over" ] || exec 3>&-',
+        "wait $tee",
+        # A relay that ends by itself has failed, and is started anew by the kubelet. What the FIFO holds is kept.
+        '[ -n "$over" ] || exit 1',
+        "wait $tee $tail 2>/dev/null; exit 0",  # bash has forgotten what it has waited for, and says so
+    )
+)
+"""Says what comes out of the FIFO until it is told to end and the agent has ended; keeps the last words."""
+
+
+def sidecar(image: str, pull_policy: str) -> dict[str, Any]:
+    """The native sidecar that relays. It has the agent's image, which the node has to have anyway."""
+    return {
+        "name": NAME,
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "restartPolicy": "Always",
+        "command": ["sh", "-c", literal(RELAY), NAME],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
+        "terminationMessagePath": LAST_WORDS,
+        "volumeMounts": [{**MOUNT}],
+        "securityContext": confined(),
+    }
