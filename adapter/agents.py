@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
 import anyio
 import structlog
@@ -25,7 +26,7 @@ from adapter.agent.skills import ADAPTER_TYPE
 from adapter.agent.workspace import claim_of
 from adapter.backoff import Backoff
 from adapter.cluster.belongings import agent_key
-from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.connection import ApiError, Connection, Unreachable
 from adapter.cluster.introspection import own_pod
 from adapter.cluster.jobs import AGENT_LABEL, REQUEST, RUN_ID, digest
 from adapter.errors import AdapterError, Code, ConnectError, InvalidRequest
@@ -37,12 +38,28 @@ from adapter.run import Outcome, RunResult
 from adapter.verdict import plain_result
 from adapter.work import Work, marks
 
-if TYPE_CHECKING:
-    from adapter.service import Adapter
-
 log = structlog.get_logger(__name__)
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+
+
+class Host(Protocol):
+    """What this module wants of an `Adapter`."""
+
+    connection: Connection
+    instance: str
+    limits: Limits
+
+    async def at(self, kubeconfig: str) -> Self: ...
+    async def supervise(
+        self,
+        work: Work,
+        plane: Plane,
+        *,
+        namespace: str | None = None,
+        interpret: Callable[[RunResult], RunResult] = ...,
+        **limits: Any,
+    ) -> RunResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +94,7 @@ class Attempt:
         return [value.decode("utf-8", "replace") for key, value in self.job.secret.items() if key.startswith("env.")]
 
 
-async def execute(adapter: Adapter, context: RunContext, plane: Plane) -> RunResult:
+async def execute(adapter: Host, context: RunContext, plane: Plane) -> RunResult:
     """Runs the agent to its end: once, or, where its session turns out to be unknown and it may, once more afresh."""
     ends, number = await _where_it_stands(plane, adapter.limits.call)
     while True:
@@ -94,7 +111,7 @@ async def execute(adapter: Adapter, context: RunContext, plane: Plane) -> RunRes
         ends, number = listener.ends, number + 1
 
 
-async def _attempt(adapter: Adapter, attempt: Attempt, listener: Listener) -> RunResult:
+async def _attempt(adapter: Host, attempt: Attempt, listener: Listener) -> RunResult:
     return await adapter.supervise(
         attempt.work,
         listener,
@@ -195,7 +212,7 @@ def _meta(job: AgentJob, bundle: Bundle, config: AgentConfig, context: RunContex
     }
 
 
-async def own_pod_of(adapter: Adapter) -> SelfPod | None:
+async def own_pod_of(adapter: Host) -> SelfPod | None:
     """The pod we are in, of which an agent inherits. Raises `ApiError` or `Unreachable` where it cannot be read now."""
     found = await own_pod(adapter.connection, call=adapter.limits.call)
     return SelfPod.of(found.raw) if found.raw is not None else None

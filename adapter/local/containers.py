@@ -7,7 +7,7 @@ import errno
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from . import times
+from . import lastwords, times
 from .environment import expand, quantity, rewriter, variables
 from .guard import MARK
 from .logfile import ContainerLog
@@ -43,7 +43,7 @@ class Container:
         self.out_of_memory = False
         self.ended_at = 0.0
         self._uid, self._place, self._rotate_bytes = uid, place, rotate_bytes
-        self._killed_for: str | None = None
+        self._words = place
 
     @property
     def running(self) -> bool:
@@ -86,7 +86,9 @@ class Container:
         """Command, environment and directory, with every mount path where it is on this machine."""
         root = self._place / self.name / "root"
         root.mkdir(parents=True, exist_ok=True)
-        here = rewriter(mount(self.spec, root, volumes, env))
+        self._words = lastwords.prepare(self._place / self.name / f"{self.restarts}.last-words")
+        paths = {self.spec.get("terminationMessagePath") or lastwords.DEFAULT: str(self._words)}
+        here = rewriter(paths | mount(self.spec, root, volumes, env))
         words = [*(self.spec.get("command") or ()), *(self.spec.get("args") or ())]
         argv = [here(expand(word, env)) for word in words] or ["/pause"]
         env = {name: here(value) for name, value in env.items()}
@@ -119,13 +121,25 @@ class Container:
             if self.running:
                 self.state = {"terminated": self._terminated(code)}
 
+    async def stop(self, grace: float) -> None:
+        """End what runs of it: TERM, and KILL when its grace period is over."""
+        if self.running and self.process is not None:
+            await self.process.stop(grace)
+            await self.end()
+
     def _terminated(self, code: int) -> dict[str, Any]:
         reason = "OOMKilled" if self.out_of_memory else "Completed" if code == 0 else "Error"
         end: dict[str, Any] = {"exitCode": code, "reason": reason}
-        if code != 0 and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            end |= {"message": tail} if (tail := self.logs[-1].tail()) else {}
+        end |= {"message": words} if (words := self._last_words(code)) else {}
         times_ = {"startedAt": self.state["running"]["startedAt"], "finishedAt": times.now()}
         return end | times_ | {"containerID": self.container_id}
+
+    def _last_words(self, code: int) -> str:
+        """What it wrote for this; after a failure, where the policy says so, else the end of its log."""
+        words = lastwords.read(self._words)
+        if not words and code != 0 and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            return self.logs[-1].tail()
+        return words
 
     def restart(self) -> None:
         """Make room for the next instance."""

@@ -6,25 +6,21 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from . import images
 from .containers import Container
 from .environment import ConfigError
 from .errors import ApiError
+from .instances import Instances
 from .registry import DeleteOptions
 from .reports import Report
 from .resources import PODS
+from .sidecars import LEAST_GRACE, Sidecars
 from .volumes import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from pathlib import Path
 
     from .node import Node
     from .store import Object
-
-FORCED_GRACE = 2.0
-"""seconds a forcibly deleted pod's containers get all the same: the kubelet's minimum"""
-LONGEST_BACKOFF = 300.0
 
 
 class PodWorker:
@@ -41,8 +37,9 @@ class PodWorker:
         self.grace: float | None = None
         self.stop_requested = asyncio.Event()
         self.removed = asyncio.Event()
-        self._volumes: dict[str, Path] = {}
-        self._sidecars: list[asyncio.Task[None]] = []
+        self.volumes: dict[str, Path] = {}
+        self.instances = Instances(self)
+        self.sidecars = Sidecars(self)
         if self.inits:
             for container in self.all_containers:
                 container.waits("PodInitializing")
@@ -76,7 +73,7 @@ class PodWorker:
         """The pod is gone from the API: by force, if its containers still run."""
         self.removed.set()
         self.report.over = True
-        self.request_stop(FORCED_GRACE)
+        self.request_stop(LEAST_GRACE)
 
     # the life
 
@@ -110,7 +107,7 @@ class PodWorker:
         self.report.stop()
         life.cancel()
         try:
-            await asyncio.gather(life, *self._cancel_sidecars(), return_exceptions=True)
+            await asyncio.gather(life, self.sidecars.let_be(), return_exceptions=True)
             running = [one.process for one in self.all_containers if one.process is not None]
             await asyncio.gather(*(process.stop(0) for process in running))
         finally:  # the cluster may be stopped in this very moment
@@ -129,8 +126,8 @@ class PodWorker:
             return
         async with asyncio.TaskGroup() as group:
             for container in self.containers:
-                group.create_task(self._run_container(container))
-        await self._stop_sidecars()
+                group.create_task(self.instances.run(container))
+        await self.sidecars.stop(float(self.pod["spec"]["terminationGracePeriodSeconds"]))
 
     async def _mount(self) -> None:
         """A volume whose Secret is missing is tried again; only an Event says why nothing happens."""
@@ -143,7 +140,7 @@ class PodWorker:
             place, claims = self.place / "volumes" / volume["name"], self.node.directory / "claims"
             while True:
                 try:
-                    self._volumes[volume["name"]] = fill(self.node.store, self.pod, volume, place, claims)
+                    self.volumes[volume["name"]] = fill(self.node.store, self.pod, volume, place, claims)
                     break
                 except ConfigError as error:
                     message = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
@@ -152,137 +149,29 @@ class PodWorker:
                 delay = min(2 * delay, 120.0)
 
     async def _initialize(self) -> bool:
-        """Init containers one after another; a sidecar among them need only be running."""
+        """Init containers one after another; a sidecar among them need only be seen running."""
         for container in self.inits:
             if container.is_sidecar:
-                await self._started_sidecar(container)
+                await self.sidecars.start(container)
                 continue
-            await self._run_container(container)
+            await self.instances.run(container)
             if container.terminated and container.terminated["exitCode"] != 0:
                 return False
         self.report.initialized = True
         self.report.tell()
         return True
 
-    async def _started_sidecar(self, container: Container) -> None:
-        await self._start(container)
-        self._sidecars.append(asyncio.ensure_future(self._keep_running(container)))
-
-    async def _keep_running(self, container: Container) -> None:
-        await self._watch_over(container)
-        await self._restart(container)
-        await self._run_container(container)
-
-    async def _run_container(self, container: Container) -> None:
-        """One instance after another, as long as the restart policy wants another."""
-        while True:
-            await self._start(container)
-            await self._watch_over(container)
-            if not self._wants_restart(container):
-                return
-            await self._restart(container)
-
-    async def _start(self, container: Container) -> None:
-        await self._pull(container)
-        while True:
-            try:
-                status = self.pod.get("status", {}) | {"podIP": "127.0.0.1", "hostIP": "127.0.0.1"}
-                container.start(self.node.store, self.pod, self._volumes, self.node.guard, status)
-                break
-            except ConfigError as error:
-                container.waits("CreateContainerConfigError", str(error))
-                self.node.recorder.warn(self.pod, "Failed", f"Error: {error}", "kubelet")
-                self.report.tell()
-            await asyncio.sleep(self.node.timing.config_retry)
-        if container.running:
-            self.node.recorder.tell(self.pod, "Started", f"Started container {container.name}", "kubelet")
-            self.report.tell(self.node.timing.running)
-
-    async def _pull(self, container: Container) -> None:
-        """Every image is there, but for one with an impossible name, or one a fault says is missing."""
-        image = container.spec["image"]
-        if why := images.invalid_name(image):
-            await self._wait_for_ever(container, "InvalidImageName", why)
-        if self.node.image_error(image) is None:
-            return
-        await asyncio.sleep(self.node.timing.image_pull)
-        while (error := self.node.image_error(image)) is not None:
-            for reason, message in images.failing(image, error):
-                self.node.recorder.warn(self.pod, "Failed", f"Error: {reason}", "kubelet")
-                container.waits(reason, message)
-                self.report.tell()
-                await self.node.image_changed.wait_for(self.node.timing.image_backoff)
-
-    async def _wait_for_ever(self, container: Container, reason: str, message: str) -> None:
-        container.waits(reason, message)
-        self.node.recorder.warn(self.pod, reason, message, "kubelet")
-        self.report.tell()
-        await asyncio.Event().wait()
-
-    async def _watch_over(self, container: Container) -> None:
-        """Until the instance has ended; its end is told later, and its log ends later still."""
-        timing = self.node.timing
-        await container.end()
-        self.report.tell(timing.terminated)
-        self.node.later(timing.eof, container.logs[-1].close)
-
-    def _wants_restart(self, container: Container) -> bool:
-        """An init container that has succeeded has done its work, whatever the policy."""
-        policy = "Always" if container.is_sidecar else self.pod["spec"]["restartPolicy"]
-        if policy == "Always" and container in self.inits and not container.is_sidecar:
-            policy = "OnFailure"
-        end = container.terminated
-        failed = end is None or end["exitCode"] != 0
-        return policy == "Always" or (policy == "OnFailure" and failed)
-
-    async def _restart(self, container: Container) -> None:
-        """At once the first time, then later and later."""
-        await asyncio.sleep(self.node.timing.terminated)
-        container.restart()
-        if container.last["terminated"]["reason"] == "StartError":
-            container.waits("RunContainerError", container.last["terminated"]["message"])
-            self.report.tell()
-        if container.restarts > 1:
-            delay = min(self.node.timing.restart_backoff * 2 ** (container.restarts - 2), LONGEST_BACKOFF)
-            pod = f"{self.name}_{self.namespace}({self.uid})"
-            seconds = f"{max(1, round(delay))}s"
-            message = f"back-off {seconds} restarting failed container={container.name} pod={pod}"
-            container.waits("CrashLoopBackOff", message)
-            self.report.tell()
-            await asyncio.sleep(delay)
-
     # the end
 
     async def _stop(self, life: asyncio.Future[None]) -> None:
         """Main containers first, then the sidecars, all within one grace period."""
+        deadline = asyncio.get_running_loop().time() + (self.grace or 0.0)
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
-        grace = self.grace or 0.0
         self.node.recorder.tell(self.pod, "Killing", "Stopping container", "kubelet")
-        await self._stop_all([one for one in self.all_containers if not one.is_sidecar], grace)
-        await self._stop_sidecars()
-
-    async def _stop_all(self, containers: list[Container], grace: float) -> None:
-        stopping: list[Coroutine[Any, Any, None]] = []
-        for container in containers:
-            if container.running and container.process is not None:
-                stopping += [container.process.stop(grace), container.end()]
-        await asyncio.gather(*stopping)
-
-    def _cancel_sidecars(self) -> list[asyncio.Task[None]]:
-        for task in self._sidecars:
-            task.cancel()
-        return self._sidecars
-
-    async def _stop_sidecars(self) -> None:
-        """In the reverse of the order they were started in."""
-        await asyncio.gather(*self._cancel_sidecars(), return_exceptions=True)
-        grace = self.grace if self.grace is not None else self.pod["spec"]["terminationGracePeriodSeconds"]
-        for container in reversed(self.inits):
-            if container.is_sidecar:
-                await self._stop_all([container], grace)
-                self.report.tell(self.node.timing.terminated)
-                self.node.later(self.node.timing.eof, container.close_logs)
+        others = [one for one in self.all_containers if not one.is_sidecar]
+        await asyncio.gather(*(one.stop(self.grace or 0.0) for one in others))
+        await self.sidecars.stop(deadline - asyncio.get_running_loop().time())
 
     async def _conclude(self) -> None:
         if not self.stop_requested.is_set():

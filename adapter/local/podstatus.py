@@ -53,15 +53,15 @@ def _sidecars(inits: Sequence[Container]) -> list[Container]:
 
 def end_of(inits: Sequence[Container], containers: Sequence[Container], policy: str) -> str | None:
     """`Succeeded` or `Failed` once every container has ended and none will be started again."""
-    codes = [one.terminated["exitCode"] if one.terminated else None for one in [*containers, *_sidecars(inits)]]
+    codes = [one.terminated["exitCode"] if one.terminated else None for one in containers]
     failed_init = any(one.terminated and one.terminated["exitCode"] for one in inits if not one.is_sidecar)
     if policy != "Never" and (policy == "Always" or failed_init or any(codes)):
         return None
     if failed_init:
         return "Failed"
-    if None in codes:
+    if None in codes or any(one.running for one in _sidecars(inits)):
         return None
-    return "Failed" if any(codes[: len(containers)]) else "Succeeded"
+    return "Failed" if any(codes) else "Succeeded"
 
 
 def _because(inits: Sequence[Container], initialized: bool, over: str | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .environment import ConfigError, content, expand, field
 
@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .store import Object, Store
+
+MISSING_KEY = {
+    "secret": "references non-existent secret key",
+    "configMap": "configmap references non-existent config key",
+}
+
+
+class File(NamedTuple):
+    """One file of a volume; without a mode of its own it has the volume's."""
+
+    data: bytes
+    mode: int | None = None
 
 
 def fill(store: Store, pod: Object, volume: Mapping[str, Any], place: Path, claims: Path) -> Path:
@@ -27,18 +39,18 @@ def fill(store: Store, pod: Object, volume: Mapping[str, Any], place: Path, clai
     return place
 
 
-def _files(store: Store, pod: Object, kind: str, source: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(store: Store, pod: Object, kind: str, source: Mapping[str, Any]) -> dict[str, File]:
     if kind == "projected":
-        files: dict[str, bytes] = {}
+        files: dict[str, File] = {}
         for part in source.get("sources") or ():
             for inner, what in part.items():
                 files |= _files(store, pod, inner, what)
         return files
     if kind == "downwardAPI":
-        return {item["path"]: _field(pod, item) for item in source.get("items") or ()}
+        return {item["path"]: File(_field(pod, item), item.get("mode")) for item in source.get("items") or ()}
     if kind == "serviceAccountToken":
-        return {source["path"]: b"local"}
-    return _chosen(content(store, pod, kind, source), source)
+        return {source["path"]: File(b"local")}
+    return _chosen(content(store, pod, kind, source), kind, source)
 
 
 def _field(pod: Object, item: Mapping[str, Any]) -> bytes:
@@ -46,21 +58,23 @@ def _field(pod: Object, item: Mapping[str, Any]) -> bytes:
     return field(pod, pod.get("status", {}), reference.get("fieldPath", "")).encode()
 
 
-def _chosen(data: dict[str, bytes], source: Mapping[str, Any]) -> dict[str, bytes]:
+def _chosen(data: dict[str, bytes], kind: str, source: Mapping[str, Any]) -> dict[str, File]:
     items = source.get("items")
     if not items:
-        return data
+        return {name: File(value) for name, value in data.items()}
     missing = [item["key"] for item in items if item["key"] not in data]
     if missing and not source.get("optional"):
-        raise ConfigError(f"references non-existent secret key: {missing[0]}")
-    return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+        raise ConfigError(f"{MISSING_KEY[kind]}: {missing[0]}")
+    return {item["path"]: File(data[item["key"]], item.get("mode")) for item in items if item["key"] in data}
 
 
-def _write(files: Mapping[str, bytes], place: Path, mode: int | None) -> None:
-    for name, data in files.items():
+def _write(files: Mapping[str, File], place: Path, default: int | None) -> None:
+    for name, file in files.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.unlink(missing_ok=True)  # one of an earlier try may be read-only
+        path.write_bytes(file.data)
+        mode = default if file.mode is None else file.mode
         path.chmod(0o644 if mode is None else mode)
 
 
