@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from adapter.cluster.jobs import Job
+from adapter.cluster.jobs import Job, older
 from adapter.cluster.pods import AGENT, Container, Pod
 from adapter.errors import Code
 from adapter.limits import Limits
@@ -87,7 +87,7 @@ class Case:
 
     def see_job(self, job: Job, now: float) -> None:
         """The Job, as it was last seen."""
-        if job.uid != self.job.uid or _older(job.version, self.job.version):
+        if job.uid != self.job.uid or older(job.version, self.job.version):
             return
         self.job = job
         self.failing = self.failing or job.failing or job.failed
@@ -101,7 +101,7 @@ class Case:
         """A pod of the Job, as it was last seen."""
         if pod.owner not in (None, self.job.uid):
             return  # the pod of an earlier Job of the same name, still in its grace period
-        if self.pod and pod.uid == self.pod.uid and _older(pod.version, self.pod.version):
+        if self.pod and pod.uid == self.pod.uid and older(pod.version, self.pod.version):
             return
         self.pod, self.pod_gone, self.rejected = pod, False, None
         if pod.node and self.node_at is None:
@@ -200,11 +200,6 @@ class Case:
             self._trouble = Trouble(*found, since=now)
         else:
             self._trouble.text = found[1]  # ErrImagePull and ImagePullBackOff alternate: one trouble, one clock
-
-
-def _older(version: str, than: str) -> bool:
-    """Whether a view is older than another: a GET may overtake the watch. (Kubernetes 1.35 made these comparable.)"""
-    return version.isdigit() and than.isdigit() and int(version) < int(than)
 
 
 def _trouble_of(pod: Pod) -> tuple[Code, str] | None:

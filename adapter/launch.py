@@ -18,6 +18,8 @@ from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import ADOPTER, Job, Jobs
+from adapter.cluster.rights import Rights
+from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.orphans import Fate, fate_of
@@ -39,16 +41,13 @@ class Launched:
 
 
 class Launch:
-    """The steps of one launch. Each is repeated until the API server has answered, within the launch budget.
-
-    `watched` says whether a Job is supervised in this very process.
-    """
+    """The steps of one launch. Each is repeated until the API server has answered, within the launch budget."""
 
     def __init__(
-        self, work: Work, jobs: Jobs, belongings: Belongings, limits: Limits, tell: Tell, watched: Callable[[str], bool]
+        self, work: Work, jobs: Jobs, belongings: Belongings, rights: Rights, feed: Feed, limits: Limits, tell: Tell
     ) -> None:
-        self._work, self._jobs, self._belongings = work, jobs, belongings
-        self._limits, self._tell, self._watched = limits, tell, watched
+        self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
+        self._feed, self._limits, self._tell = feed, limits, tell
         self.name = work.name
 
     async def claim(self) -> Launched:
@@ -84,7 +83,7 @@ class Launch:
         if self._work.lost is None or self._work.agent is None:
             return None
         job = await self._asked(self._holder)
-        if job is None or self._work.lost not in (job.run_id, job.adopter) or self._watched(job.name):
+        if job is None or self._work.lost not in (job.run_id, job.adopter) or self._feed.serves(job.name):
             return None
         earlier = _result(job)
         if earlier is None:
@@ -124,7 +123,7 @@ class Launch:
         Asked before anything is created: a Job that may not be deleted could be neither cancelled nor cleaned up.
         """
         try:
-            lacking = await self._jobs.lacking(agent=self._work.agent is not None)
+            lacking = await self._rights.lacking(agent=self._work.agent is not None)
         except (ApiError, Unreachable):
             return []  # each call will have an answer of its own
         for right in lacking:
@@ -153,7 +152,7 @@ class Launch:
         """Lets a suspended Job run, unless it is cancelled. One that changed is looked at again. Raises `Refused`."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.launch
-        current: Job | None = job
+        current: Job | None = self._feed.latest(job)  # the controller has written its first conditions meanwhile
         conflicts = 0
         while current and current.suspended and not current.deleting and current.cancel is None and not cancelled():
             try:

@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,6 +15,7 @@ import structlog
 from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
 from adapter.cluster.jobs import CANCEL, Job, Jobs, job_name, selector
+from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A namespace in which there are runs: its watch, the task that is its life, and what we may do there."""
+
+    feed: Feed
+    watching: asyncio.Task[None]
+    rights: Rights
+
+
 class Adapter:
     """Runs requests as Jobs of one namespace. Made by `connect`; any number of runs at once.
 
@@ -40,7 +50,7 @@ class Adapter:
     def __init__(self, connection: Connection, namespace: str, instance: str, limits: Limits) -> None:
         self.limits = limits
         self.connection, self.namespace, self.instance = connection, namespace, instance
-        self._feeds: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
+        self._places: dict[str, Place] = {}
         self._elsewhere: dict[str, Adapter] = {}
         self._runs: dict[str, Supervisor] = {}
         self._over = anyio.Event()
@@ -121,11 +131,13 @@ class Adapter:
         if work.run_id in self._runs:
             text = f"run {work.run_id!r} is supervised here already"
             return plain_result(work.run_id, Outcome.FAILED, Code.CONFLICT, text)
+        place = self._place(namespace or self.namespace)
         supervisor = Supervisor(
             work,
             plane,
             connection=self.connection,
-            feed=self._feed(namespace or self.namespace),
+            feed=place.feed,
+            rights=place.rights,
             limits=replace(self.limits, **limits),
             interpret=interpret,
         )
@@ -188,20 +200,21 @@ class Adapter:
             for supervisor in self._runs.values():
                 supervisor.let_go()
             await self._over.wait()
-        for _, watching in self._feeds.values():
-            watching.cancel()
-            await asyncio.wait([watching])
+        for place in self._places.values():
+            place.watching.cancel()
+            await asyncio.wait([place.watching])
         await self.connection.close()
 
-    def _feed(self, namespace: str) -> Feed:
+    def _place(self, namespace: str) -> Place:
         """The namespace's watch, shared by all its runs; begun anew where it has died."""
-        feed, watching = self._feeds.get(namespace, (None, None))
-        if feed is None or watching is None or watching.done():
+        place = self._places.get(namespace)
+        if place is None or place.watching.done():
             feed = Feed(self.connection, namespace, selector(self.instance), self.limits)
             watching = asyncio.create_task(feed.run(), name=f"claude-k8s feed {namespace}")
             watching.add_done_callback(_tell_death)
-            self._feeds[namespace] = (feed, watching)
-        return feed
+            place = Place(feed, watching, Rights(self.connection, namespace, call=self.limits.call))
+            self._places[namespace] = place
+        return place
 
 
 async def _uncancelled(supervisor: Supervisor, run_id: str) -> RunResult:

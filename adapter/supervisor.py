@@ -29,6 +29,7 @@ from adapter.case import Case, End, EndKind
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Connection, Unreachable
 from adapter.cluster.jobs import Jobs
+from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.launch import Launch, Launched
@@ -66,6 +67,7 @@ class Supervisor:
         *,
         connection: Connection,
         feed: Feed,
+        rights: Rights,
         limits: Limits,
         interpret: Callable[[RunResult], RunResult] = lambda result: result,
     ) -> None:
@@ -76,7 +78,7 @@ class Supervisor:
         self._belongings = Belongings(connection, feed.namespace, call=limits.call)
         self._herald = Herald(plane, limits, log)
         self._heart = Heart(plane, limits, log)
-        self._launch = Launch(work, self._jobs, self._belongings, limits, self._herald.tell, feed.serves)
+        self._launch = Launch(work, self._jobs, self._belongings, rights, feed, limits, self._herald.tell)
         self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
         self._group: TaskGroup | None = None
         self._beating: TaskHandle[None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 CUT = "…"
@@ -16,8 +17,11 @@ WORD = 256
 _EXACT = 2**53
 """Beyond it JavaScript, and whatever stores JSON for it, rounds."""
 
-_STEPS = ((2048, 64, 8), (512, 32, 6), (128, 16, 5), (48, 8, 4), (16, 4, 2))
-"""How a document is shrunk, step by step: bytes of a text, entries of a container, levels."""
+_STEPS = ((2048, 64, 8), (512, 32, 6), (128, 16, 5), (48, 8, 4), (16, 4, 2), (16, 0, 1))
+"""How a document is shrunk, step by step: bytes of a text, entries of a container within it, levels."""
+
+_ENTRIES = 64
+"""The most of a document's own entries that are kept: they are its fields."""
 
 _NODES = 4000
 
@@ -55,13 +59,13 @@ def last_bytes(text: str, most: int) -> str:
     return CUT + raw[len(raw) - room :].decode(errors="ignore")
 
 
-def word(value: object) -> str:
-    """A name, an id or a path in at most 256 bytes; "" for what is no text."""
+def word(value: object, most: int = WORD) -> str:
+    """A name, an id or a path in at most `most` bytes, of characters that can be seen; "" for what is no text."""
     if not isinstance(value, str):
         return ""
-    if len(value) < WORD and value.isascii() and value.isprintable():
+    if len(value) <= most and value.isascii() and value.isprintable():
         return value.strip()  # nearly all of them
-    return one_line(value, WORD)
+    return one_line("".join(each if each.isprintable() else " " for each in clip(value, most)), most)
 
 
 def one_line(text: str, most: int) -> str:
@@ -75,13 +79,13 @@ def size(value: object) -> int:
 
 
 def bounded(value: object, most: int) -> Any:
-    """A copy of decoded JSON that any writer takes, of at most `most` bytes as JSON; `most` is 1 KiB or more.
+    """A copy of decoded JSON that any writer takes, of at most `most` bytes as JSON; `…` if none is that short.
 
     What is too long, too many or too deep is cut, no more than it must be. Numbers that others would round are
     given as text.
     """
     for text, entries, depth in _STEPS:
-        copy = _Copier(text, entries).copy(value, depth)
+        copy = _Copier(text, entries, depth).copy(value, depth)
         if size(copy) <= most:
             return copy
     return CUT
@@ -119,8 +123,8 @@ def _short(value: Any, limit: int) -> Any:
 class _Copier:
     """One try to copy a document within limits."""
 
-    def __init__(self, text: int, entries: int) -> None:
-        self._text, self._entries, self._left = text, entries, _NODES
+    def __init__(self, text: int, entries: int, depth: int) -> None:
+        self._text, self._entries, self._depth, self._left = text, entries, depth, _NODES
 
     def copy(self, value: object, depth: int) -> Any:
         self._left -= 1
@@ -131,9 +135,10 @@ class _Copier:
         return self._scalar(value)
 
     def _container(self, value: dict[Any, Any] | list[Any], depth: int) -> Any:
+        most = _ENTRIES if depth == self._depth else self._entries
         if isinstance(value, list):
-            return [self.copy(each, depth - 1) for each in value[: self._entries]]
-        entries = list(value.items())[: self._entries]
+            return [self.copy(each, depth - 1) for each in value[:most]]
+        entries = list(islice(value.items(), most))
         return {clip(str(key), self._text): self.copy(each, depth - 1) for key, each in entries}
 
     def _scalar(self, value: object) -> Any:

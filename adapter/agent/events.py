@@ -15,8 +15,10 @@ from adapter.agent.bounds import bounded, clip, word
 from adapter.agent.facts import TEXTS_BYTES, Facts
 from adapter.agent.usage import Usage, count
 
-_RESULT_BYTES = 8 * 1024
-_ERROR_BYTES = 1024
+_RESULT_BYTES = 6 * 1024
+_ERROR_BYTES = 600
+_ERRORS, _EACH_BYTES = 3, 300
+_ID_BYTES = 64
 _SYNTHETIC = "<synthetic>"
 """The model of messages that Claude Code writes itself, such as those that tell an API error."""
 
@@ -49,7 +51,7 @@ def _assistant(facts: Facts, event: Event) -> None:
     blocks = [block for block in _list(message.get("content")) if type(block) is dict]
     calls = [block.get("type") for block in blocks].count("tool_use")
     facts.tool_calls += calls
-    new = facts.ledger.note(word(message.get("id")), message.get("usage"))
+    new = facts.ledger.note(word(message.get("id"), _ID_BYTES), message.get("usage"))
     if _of_sub_agent(event):
         return
     _session(facts, event)
@@ -81,7 +83,10 @@ def _user(facts: Facts, event: Event) -> None:
 
 def _limited(facts: Facts, event: Event) -> None:
     info = _object(event.get("rate_limit_info"))
-    facts.rate_limit = _bounded({name: info[name] for name in _LIMIT_FACTS if name in info}, 4096)
+    told = {name: info[name] for name in _LIMIT_FACTS if name in info}
+    facts.rate_limit = {
+        name: word(one, _ID_BYTES) if isinstance(one, str) else _number(one) for name, one in told.items()
+    }
     if info.get("status") == "rejected":
         facts.rejected_until = count(info.get("resetsAt"))
 
@@ -93,7 +98,9 @@ def _result(facts: Facts, event: Event) -> None:
     _session(facts, event)
     facts.said = clip(said.strip(), TEXTS_BYTES) if isinstance(said, str) else ""
     rest = {key: value for key, value in event.items() if key != "result" or not isinstance(said, str)}
-    facts.result = _bounded(rest, _RESULT_BYTES)
+    kept = bounded(rest, _RESULT_BYTES)
+    facts.result = kept if isinstance(kept, dict) else {}
+    _end(facts, event)
     usage = Usage.of_result(event)
     facts.result_usage = [*usage] if usage is not None else []
     facts.cost = _cost(event.get("total_cost_usd"))
@@ -140,13 +147,33 @@ def _text(block: Event) -> str:
 
 
 def _api_error(event: Event, blocks: Sequence[Event]) -> dict[str, Any]:
-    text = clip("\n".join(map(_text, blocks)).strip(), _ERROR_BYTES)
+    text = word("\n".join(map(_text, blocks)), _ERROR_BYTES)
     return {"error": word(event.get("error")), "status": count(event.get("api_error_status")), "text": text}
 
 
-def _bounded(value: Event, most: int) -> dict[str, Any]:
-    found = bounded(value, most)
-    return found if isinstance(found, dict) else {}
+def _end(facts: Facts, event: Event) -> None:
+    """What a result says of how the run ended, by fields; each may be missing, and of any type."""
+    facts.is_error = event.get("is_error") is True
+    facts.subtype = word(event.get("subtype"))
+    facts.terminal_reason = word(event.get("terminal_reason"))
+    facts.stop_reason = word(event.get("stop_reason"))
+    facts.status = count(event.get("api_error_status"))
+    errors = [text for text in map(_words, _list(event.get("errors"))) if text]
+    facts.errors = errors[:_ERRORS]
+
+
+def _words(error: object) -> str:
+    """An entry of `errors`: text, or an object that has some."""
+    if isinstance(error, dict):
+        error = next((error[name] for name in ("message", "error", "code") if isinstance(error.get(name), str)), "")
+    return word(error, _EACH_BYTES)
+
+
+def _number(value: object) -> int | float | bool | None:
+    """A number that others can read, or true or false."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool) else count(value) or None
 
 
 def _cost(value: object) -> list[float]:

@@ -33,8 +33,7 @@ def signal_name(number: int | None) -> str | None:
 
 def failure(transcript: Transcript, detail: str) -> str:
     """What an error result says: how it calls itself, and its words."""
-    subtype = (transcript.result or {}).get("subtype")
-    named = f"subtype={subtype}" if isinstance(subtype, str) and subtype not in ("", "success") else ""
+    named = f"subtype={transcript.subtype}" if transcript.subtype not in ("", "success") else ""
     return ": ".join(filter(None, ("Claude run failed", named, one_line(detail, MESSAGE_BYTES))))
 
 

@@ -18,7 +18,7 @@ PLAIN_BYTES = 1024
 
 T = TypeVar("T")
 
-_ROOMS = (TEXTS_BYTES, 8192, 4096, 2048, 1024, 256)
+_ROOMS = (TEXTS_BYTES, 8192, 4096, 2048, 1024, 256, 128)
 
 
 @dataclass(slots=True)
@@ -48,6 +48,12 @@ class Facts:
     rejected_until: int = 0
     has_result: bool = False
     result: dict[str, Any] = field(default_factory=dict)
+    is_error: bool = False
+    subtype: str = ""
+    terminal_reason: str = ""
+    stop_reason: str = ""
+    status: int = 0
+    errors: list[str] = field(default_factory=list)
     said: str = ""
     result_usage: list[int] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
@@ -64,7 +70,7 @@ class Facts:
         `subtype` alone does not tell: an API error is `success` with `is_error` (anthropics/claude-code#79500), and
         older versions give `error_max_turns` without it.
         """
-        return self.result.get("is_error") is True or str(self.result.get("subtype", "")).startswith("error")
+        return self.is_error or self.subtype.startswith("error")
 
     def add_event(self) -> None:
         """Counts a line that is an event."""
@@ -120,7 +126,7 @@ class Facts:
             value, default = data.get(each.name), getattr(facts, each.name)
             if type(value) is type(default):
                 setattr(facts, each.name, value)
-        facts.texts = _only(str, facts.texts)
+        facts.texts, facts.errors = _only(str, facts.texts), _only(str, facts.errors)
         facts.texts_bytes = sum(len(text.encode()) for text in facts.texts)
         facts.cost = _only(float, facts.cost)
         return facts

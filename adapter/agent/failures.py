@@ -10,14 +10,14 @@ that is `unauthorized` is not the agent's login.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from adapter.agent import resets
-from adapter.agent.bounds import one_line
+from adapter.agent.bounds import one_line, word
 from adapter.agent.transcript import Transcript
+from adapter.agent.usage import count
 from adapter.errors import Code
 
 _DETAIL_BYTES = 1500
@@ -93,15 +93,15 @@ class Evidence:
     @classmethod
     def of(cls, transcript: Transcript, stderr: str, *, resumed: bool, trusted: bool, loose: bool) -> Evidence:
         """`trusted`: the last result is the run's; `loose`: lines beside the protocol may be believed."""
-        result = transcript.result if trusted and transcript.failed else None
+        told = trusted and transcript.failed
         api = transcript.api_error or {}
-        fields = [(result or {}).get(name) for name in ("subtype", "terminal_reason", "stop_reason")]
-        limit = _REJECTED if (transcript.rate_limit or {}).get("status") == "rejected" else None
-        facts = frozenset(one for one in (*fields, api.get("error"), limit) if isinstance(one, str))
+        limit = _REJECTED if (transcript.rate_limit or {}).get("status") == "rejected" else ""
+        facts = frozenset(filter(None, (word(api.get("error")), limit))) | (transcript.ended if told else frozenset())
+        said = (transcript.said[:_READ], *transcript.errors) if told else ()
+        texts = tuple(filter(None, (*said, word(api.get("text"), _READ))))
         lines = (*transcript.tail.splitlines(), *stderr.splitlines()) if loose else ()
-        status = (result or {}).get("api_error_status") or api.get("status")
-        texts = (*_texts(result or {}), str(api.get("text") or ""))
-        return cls(facts, status if isinstance(status, int) else 0, tuple(filter(None, texts)), _own(lines), resumed)
+        status = (told and transcript.status) or count(api.get("status"))
+        return cls(facts, status, texts, _own(lines), resumed)
 
     def says(self, pattern: re.Pattern[str]) -> str | None:
         """The first text or line that matches."""
@@ -140,7 +140,7 @@ def login_url(texts: Iterable[str]) -> str | None:
 
 def refused(transcript: Transcript) -> bool:
     """Whether the model declined to go on. Claude Code then ends with 0 and a result that is no error."""
-    return (transcript.result or {}).get("stop_reason") == "refusal"
+    return "refusal" in transcript.ended
 
 
 def _max_turns(evidence: Evidence) -> str | None:
@@ -189,19 +189,6 @@ _RULES: tuple[tuple[Code, Callable[[Evidence], str | None]], ...] = (
     (Code.UPSTREAM_UNAVAILABLE, _upstream),
 )
 """In this order: a limit that was hit is told as a 429 too, and a refused login may say `try again later`."""
-
-
-def _texts(result: Mapping[str, Any]) -> list[str]:
-    """The words of an error result: its text, then its `errors`."""
-    errors = result.get("errors")
-    each = [result.get("result"), *(errors if isinstance(errors, list) else ())]
-    return [text[:_READ] for text in map(_words, each) if text]
-
-
-def _words(error: object) -> str:
-    if isinstance(error, dict):
-        error = next((error[name] for name in ("message", "error", "code") if isinstance(error.get(name), str)), "")
-    return error.strip() if isinstance(error, str) else ""
 
 
 def _own(lines: Iterable[str]) -> tuple[str, ...]:

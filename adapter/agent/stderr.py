@@ -22,27 +22,33 @@ MOUNT: dict[str, Any] = {"name": "io", "mountPath": IO}
 """The mount of the volume with the FIFO, in both containers."""
 
 _FIFO = f"{IO}/stderr"
+_NEW = f"{IO}/stderr.new"
 _COPY = f"{IO}/tail"
-_MAKE = "[ -p {0} ] || mkfifo {0} 2>/dev/null || [ -p {0} ] || {{ echo 'claude-k8s: cannot make {0}' >&2; exit 125; }}"
+
+TRIES = 100
+"""How often the agent looks for its relay, ten times a second. It is started later, and so finds it at once."""
 
 RUN = "; ".join(
     (
-        _MAKE.format(_FIFO),
-        # Opened for reading too: so it does not wait for the sidecar, and the agent gets no SIGPIPE when that restarts.
-        # Then the shell is gone: exit code and signals are the agent's own.
-        f'exec "$@" 2<>{_FIFO} <{IN}/{PROMPT}',
+        f"n=0; until [ -p {_FIFO} ] || [ $n -ge {TRIES} ]",
+        "do sleep 0.1 2>/dev/null || sleep 1; n=$((n + 1)); done",
+        # Opened for reading too: so opening waits for nobody, and a relay that restarts in between is no broken pipe.
+        # Without a relay the agent runs all the same: its stderr is then where that of a container usually is.
+        f"if [ -p {_FIFO} ]; then exec 2<>{_FIFO}; else echo 'claude-k8s: nobody relays stderr' >&2; fi",
+        # From here on there is no shell: exit code and signals are the agent's own.
+        f'exec "$@" <{IN}/{PROMPT}',
     )
 )
-"""Runs `"$@"` with the prompt as its stdin."""
+"""Runs `"$@"` with the prompt as its stdin, and the FIFO as its stderr."""
 
 RELAY = "; ".join(
     (
         # Told to end: our own end of the FIFO is closed. When the agent's is closed too, the readers have read it all.
         "over=; trap 'over=1; trap \"\" TERM; exec 3>&-' TERM",
-        _MAKE.format(_FIFO),
-        f"rm -f {_COPY}",
-        _MAKE.format(_COPY),
-        f"exec 3<>{_FIFO} 4<{_FIFO}",
+        # The FIFO is there for the agent only when we have it open: what is in one that nobody has open is lost.
+        f"[ -p {_FIFO} ] || {{ rm -f {_NEW} && mkfifo {_NEW}; }} || exit 125",
+        f"if [ -p {_FIFO} ]; then exec 3<>{_FIFO}; else exec 3<>{_NEW} && mv {_NEW} {_FIFO}; fi",
+        f"exec 4<{_FIFO}; rm -f {_COPY}; mkfifo {_COPY} || exit 125",
         f"words={LAST_WORDS}; [ -w $words ] || words=/dev/null",
         f"(trap '' TERM; exec tail -c {TAIL} <{_COPY} >$words 3>&- 4<&-) & tail=$!",
         f"(trap '' TERM; exec tee {_COPY} <&4 3>&-) & tee=$!",

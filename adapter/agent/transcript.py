@@ -205,6 +205,32 @@ class Transcript:
         return shortened(self._facts.result | said, RESULT_BYTES)
 
     @property
+    def ended(self) -> frozenset[str]:
+        """The names that the last result gives to its end: its `subtype`, `terminal_reason` and `stop_reason`."""
+        facts = self._facts
+        return frozenset(filter(None, (facts.subtype, facts.terminal_reason, facts.stop_reason)))
+
+    @property
+    def subtype(self) -> str:
+        """How the last result calls itself: `success`, which it may be with an error, or `error_...`."""
+        return self._facts.subtype
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the API's error that the last result tells."""
+        return self._facts.status or None
+
+    @property
+    def said(self) -> str:
+        """The last result's own text."""
+        return self._facts.said
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The errors that the last result lists, the first three."""
+        return tuple(self._facts.errors)
+
+    @property
     def failed(self) -> bool:
         """Whether the last result says that the run failed."""
         return self._facts.failed

@@ -85,7 +85,7 @@ class Ledger:
     def note(self, message: str, usage: object) -> bool:
         """Notes the `usage` of a line of a message. Whether it is the first line that is known of it."""
         if message and message == self._message:
-            if type(usage) is dict and "output_tokens" in usage:
+            if type(usage) is dict and type(usage.get("output_tokens")) is int:
                 self._latest = usage
             return False
         self._settle()

@@ -122,11 +122,11 @@ async def _reference(ground: Ground, reference: Reference) -> Check:
         return unchecked(f"{code}_check_failed", told, cause)
     if found:
         return info(f"{code}_exists", f"{told} is there ({_purpose(reference)})")
+    if reference.optional:
+        return info(f"{code}_missing", f"there is no {told} ({_purpose(reference)}); it is not needed")
     level, lack = LACK[reference.use]
     hint = f"Create the {reference.kind}, or name another."
-    return Check(
-        f"{code}_missing", Level.INFO if reference.optional else level, f"there is no {told}: {lack}", "", hint
-    )
+    return Check(f"{code}_missing", level, f"there is no {told}: {lack}", "", hint)
 
 
 async def _is_there(ground: Ground, reference: Reference, plural: str) -> bool:

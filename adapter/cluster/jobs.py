@@ -11,7 +11,6 @@ from typing import Any
 
 from adapter.cluster.connection import MERGE_PATCH, ApiError, Connection
 from adapter.cluster.pods import Pod, grace_of
-from adapter.cluster.rbac import Right, missing
 
 MANAGED_BY = "claude-k8s-adapter"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
@@ -56,6 +55,11 @@ def digest(data: Mapping[str, Any]) -> str:
 def selector(instance: str) -> str:
     """What every Job and pod of the instance matches, and nothing else does."""
     return f"{MANAGED_LABEL}={MANAGED_BY},{INSTANCE_LABEL}={instance}"
+
+
+def older(version: str, than: str) -> bool:
+    """Whether a view is older than another: a GET may overtake the watch. (Kubernetes 1.35 made these comparable.)"""
+    return version.isdigit() and than.isdigit() and int(version) < int(than)
 
 
 def delete_options(uid: str, *, version: str | None = None, policy: str | None = None) -> dict[str, Any]:
@@ -224,17 +228,6 @@ class Jobs:
             answer.get("items") or (), key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or "")
         )
         return [(str(e.get("reason") or ""), " ".join(str(e.get("message") or "").split())) for e in events]
-
-    async def lacking(self, *, agent: bool) -> list[Right]:
-        """The rights we do not have here, as far as the API server knows them; `agent`: those of an agent's run too."""
-        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectRulesReview",
-            "spec": {"namespace": self.namespace},
-        }
-        answer = await self._connection.call("POST", path, body=review, deadline=self._call)
-        return missing(answer, agent=agent)
 
     async def _patch(self, job: Job, meta: dict[str, Any], spec: dict[str, Any] | None) -> Job:
         body = {"metadata": {"uid": job.uid, **meta}} | ({"spec": spec} if spec else {})

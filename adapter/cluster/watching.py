@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from adapter.backoff import Backoff
 from adapter.cluster.connection import ApiError, Connection, Unreachable
-from adapter.cluster.jobs import Job
+from adapter.cluster.jobs import Job, older
 from adapter.cluster.pods import Pod
 from adapter.limits import Limits
 
@@ -151,6 +151,12 @@ class Feed:
     def serves(self, name: str) -> bool:
         """Whether somebody here watches the Job of this name."""
         return name in self._inboxes
+
+    def latest(self, job: Job) -> Job:
+        """The Job as it was last seen, be it by us or by whoever gives it."""
+        known = self._loops[0].known.get(job.uid)
+        seen = known[1] if known else None
+        return seen if isinstance(seen, Job) and not older(seen.version, job.version) else job
 
     def tell(self, key: str | None, change: Change) -> None:
         """Hands a change to the run it is about."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .containers import Container
 from .environment import ConfigError
@@ -127,6 +127,7 @@ class PodWorker:
         async with asyncio.TaskGroup() as group:
             for container in self.containers:
                 group.create_task(self.instances.run(container))
+        await self._since_end(timing.terminated)  # the kubelet learns of the end in the moment it tells of it
         await self.sidecars.stop(float(self.pod["spec"]["terminationGracePeriodSeconds"]))
 
     async def _mount(self) -> None:

@@ -49,7 +49,7 @@ async def in_pod(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("POD_NAME", "adapter-0")
     monkeypatch.setenv("POD_NAMESPACE", "default")
-    env = [{"name": "ANTHROPIC_API_KEY", "value": CANARY}, {"name": "DATABASE_URL", "value": CANARY}]
+    env: list[dict[str, Any]] = [{"name": name, "value": CANARY} for name in ("ANTHROPIC_API_KEY", "DATABASE_URL")]
     env.append({"name": "ANTHROPIC_MODEL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "model"}}})
     mounts = [{"name": "data", "mountPath": "/paperclip"}]
     container = {"name": "paperclip", "image": "control-plane:7", "env": env, "volumeMounts": mounts}
@@ -117,7 +117,10 @@ async def test_a_context_that_is_none(site: Site) -> None:
     assert "context.agent" in messages(report, "k8s_config_invalid")[0]
 
 
-@pytest.mark.parametrize("target", [{}, {"executionTarget": {"config": {"namespace": "elsewhere"}}}])
+@pytest.mark.parametrize(
+    "target",
+    [{}, {"executionTarget": {"kind": "remote", "transport": "kubernetes", "config": {"namespace": "elsewhere"}}}],
+)
 async def test_the_namespace_is_the_agents_own(target: Mapping[str, Any], site: Site) -> None:
     config = {"image": "agent:1"} | ({} if target else {"namespace": "elsewhere"})
     report = await examine(site.adapter, {"config": config, **target})
