@@ -1,5 +1,6 @@
 """Runs coding agents as Kubernetes Jobs: one run, one task group; no stream outlives its Job."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from adapter._version import __version__
@@ -10,21 +11,30 @@ from adapter.plane.callbacks import CallbackPlane
 from adapter.run import LogSummary, Outcome, RunRequest, RunResult
 
 if TYPE_CHECKING:
+    from adapter.agent.config import AgentConfig
+    from adapter.agent.context import RunContext
+    from adapter.agent.execution import execution_result
     from adapter.service import Adapter
+
+_LATER = {
+    "Adapter": "adapter.service",
+    "AgentConfig": "adapter.agent.config",
+    "RunContext": "adapter.agent.context",
+    "execution_result": "adapter.agent.execution",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The adapter itself is imported when it is first asked for: it is four fifths of what there is to import."""
-    if name != "Adapter":
+    """What is heavy is imported when it is first asked for: it is nine tenths of what there is to import."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from adapter.service import Adapter
-
-    return Adapter
+    return getattr(import_module(_LATER[name]), name)
 
 
 __all__ = [
     "Adapter",
     "AdapterError",
+    "AgentConfig",
     "Beat",
     "CallbackPlane",
     "Code",
@@ -37,7 +47,9 @@ __all__ = [
     "Outcome",
     "Plane",
     "Position",
+    "RunContext",
     "RunRequest",
     "RunResult",
     "__version__",
+    "execution_result",
 ]

@@ -23,7 +23,7 @@ from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.orphans import Fate, fate_of
-from adapter.refusal import Refused, raise_if_final
+from adapter.refusal import Refused, raise_if_final, refusal_of
 from adapter.run import RunResult
 from adapter.work import Work
 
@@ -49,6 +49,16 @@ class Launch:
         self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
         self._feed, self._limits, self._tell = feed, limits, tell
         self.name = work.name
+
+    async def can_see(self) -> None:
+        """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        give_up = anyio.current_time() + self._limits.launch
+        while isinstance(problem := await self._feed.listed(), ApiError | Unreachable):
+            refused = refusal_of(problem)
+            if refused.code is not Code.API_UNREACHABLE or anyio.current_time() >= give_up:
+                raise refused
+            await backoff.wait()
 
     async def claim(self) -> Launched:
         """Creates the Job, suspended, or finds the one that is there; and the agent for it. Raises `Refused`."""

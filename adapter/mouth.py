@@ -34,7 +34,10 @@ async def own(call: Awaitable[T]) -> T:
 
 
 class Herald:
-    """Events: told at once, delivered in order by a task of their own, so that nobody ever waits for them."""
+    """Events: told at once, delivered in order by a task of their own, so that nobody ever waits for them.
+
+    The other way round it hears one thing: that the run is to be cancelled.
+    """
 
     def __init__(self, plane: Plane, limits: Limits, log: structlog.typing.FilteringBoundLogger) -> None:
         self._plane, self._limits, self._log = plane, limits, log
@@ -74,6 +77,16 @@ class Herald:
             self._idle.set()
             self._news = anyio.Event()
             await self._news.wait()
+
+    async def cancellation(self) -> str:
+        """Waits until the plane wants the run cancelled; why."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        while True:
+            try:
+                return await own(self._plane.cancellation())
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                self.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
+            await backoff.wait()
 
     async def flushed(self) -> None:
         """Waits until every event was delivered, or could not be."""

@@ -27,16 +27,16 @@ from anyio.lowlevel import checkpoint
 from adapter.backoff import Backoff
 from adapter.case import Case, End, EndKind
 from adapter.cluster.belongings import Belongings
-from adapter.cluster.connection import ApiError, Connection, Unreachable
+from adapter.cluster.connection import Connection
 from adapter.cluster.jobs import Jobs
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.launch import Launch, Launched
 from adapter.limits import Limits
-from adapter.mouth import Heart, Herald, own
+from adapter.mouth import Heart, Herald
 from adapter.plane import Beat, Plane
-from adapter.refusal import Refused, refusal_of
+from adapter.refusal import Refused
 from adapter.run import Outcome, RunResult
 from adapter.stream import LogStream
 from adapter.tail import Tail
@@ -195,19 +195,9 @@ class Supervisor:
     async def _claim(self) -> Launched | None:
         """The run's Job, suspended, once we can see; None if the run was cancelled before there was one."""
         with self._claiming:
-            await self._can_see()
+            await self._launch.can_see()
             return await self._launch.claim()
         return await self._launch.withdraw()
-
-    async def _can_see(self) -> None:
-        """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
-        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        give_up = anyio.current_time() + self._limits.launch
-        while isinstance(problem := await self._feed.listed(), ApiError | Unreachable):
-            refused = refusal_of(problem)
-            if refused.code is not Code.API_UNREACHABLE or anyio.current_time() >= give_up:
-                raise refused
-            await backoff.wait()
 
     async def _let_run(self, launched: Launched, watch: Watch, streams: Sequence[LogStream]) -> None:
         """Tells the plane which Job it is, then lets it run. Raises `Refused`; nothing is left behind then."""
@@ -283,21 +273,12 @@ class Supervisor:
 
     async def _listen(self) -> None:
         """Waits for the run's cancel, and passes it on to whoever has the run at that moment."""
-        self._cancelled = await self._cancellation()
+        self._cancelled = await self._herald.cancellation()
         self._herald.tell("cancel", f"cancelling: {self._cancelled}")
         if self._watch:
             self._watch.cancel(self._cancelled)
         else:
             self._claiming.cancel()
-
-    async def _cancellation(self) -> str:
-        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        while True:
-            try:
-                return await own(self._plane.cancellation())
-            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
-                self._herald.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
-            await backoff.wait()
 
     def _start(self, task: Callable[..., Any], *args: Any) -> TaskHandle[Any]:
         assert self._group is not None  # noqa: S101 - set by supervise, which starts everything

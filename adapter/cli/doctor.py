@@ -14,7 +14,7 @@ import click
 from adapter.cli.clusters import Choice, choice_of, connected, run_loop
 from adapter.cli.contexts import document
 from adapter.cli.output import clean, write
-from adapter.cli.settings import CONTEXT, cluster_options
+from adapter.cli.settings import CONTEXT, cluster_options, setting
 from adapter.cluster.checks import Check, Level
 from adapter.cluster.checks_api import refusal
 from adapter.cluster.preflight import Report
@@ -35,9 +35,9 @@ WIDTH = 120
     metavar="FILE",
     help="An agent's configuration, or a run context with one in it, JSON or YAML; - for stdin.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The report as the control plane has it.")
+@setting("--json", "json_lines", is_flag=True, help="The report as the control plane has it.")
 @cluster_options
-def doctor(agent_file: str | None, *, as_json: bool, **options: Any) -> int:
+def doctor(agent_file: str | None, *, json_lines: bool, **options: Any) -> int:
     """Check that an agent could be run here: the cluster, each right, the workspace, Secrets, images, the very Job.
 
     Nothing is changed: what is created is created by dry runs. No Secret is read, and no value is shown. Without
@@ -45,7 +45,7 @@ def doctor(agent_file: str | None, *, as_json: bool, **options: Any) -> int:
     """
     given = _given(agent_file)
     report = run_loop(_examined(_choice(given, choice_of(options)), given))
-    write((json.dumps(report.to_json(), indent=2) + "\n" if as_json else table(report)).encode())
+    write((json.dumps(report.to_json(), indent=2) + "\n" if json_lines else table(report)).encode())
     return 1 if report.status == "fail" else 0
 
 

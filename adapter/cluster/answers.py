@@ -9,9 +9,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import anyio
-
-from adapter.cluster.connection import Connection, Query, _json, _naming
+from adapter.cluster.connection import Connection, Query
 
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 """One warning of a `Warning` header (RFC 7234, 5.5): a code, who says it (`-`), and the text, quoted."""
@@ -36,14 +34,9 @@ async def ask(
     body: dict[str, Any] | None = None,
 ) -> Answer:
     """As `Connection.call`, with what the answer's head says. Raises `ApiError` or `Unreachable`."""
-    with _naming(), anyio.fail_after(deadline):
-        response = await connection._send(connection._calls, method, path, query, body, "application/json")
-        try:
-            headers = response.headers
-            warnings = tuple(warnings_of(headers.getall("Warning", ())))
-            return Answer(_json(await response.read()), warnings, date_of(headers.get("Date")))
-        finally:
-            response.close()
+    answered, headers = await connection.answer(method, path, deadline=deadline, query=query, body=body)
+    warnings = tuple(warnings_of(headers.getall("Warning", ())))
+    return Answer(answered, warnings, date_of(headers.get("Date")))
 
 
 def warnings_of(headers: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from adapter.errors import AdapterError, ConnectError
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
+    from multidict import CIMultiDictProxy
 
 Query = Iterable[tuple[str, str]]
 MERGE_PATCH = "application/merge-patch+json"
@@ -100,7 +101,11 @@ class Connection:
         # A transport that was aborted, in its TLS handshake too, is gone some turns of the loop later; uvloop insists.
         await anyio.sleep(0.02)
 
-    async def call(
+    async def call(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        """One call, answered with JSON: the body of `answer`."""
+        return (await self.answer(method, path, **how))[0]
+
+    async def answer(
         self,
         method: str,
         path: str,
@@ -109,12 +114,12 @@ class Connection:
         query: Query = (),
         body: dict[str, Any] | None = None,
         content_type: str = "application/json",
-    ) -> dict[str, Any]:
-        """One call, answered with JSON within `deadline` seconds. Raises `ApiError` or `Unreachable`."""
+    ) -> tuple[dict[str, Any], CIMultiDictProxy[str]]:
+        """One call: its JSON and its headers, within `deadline` seconds. Raises `ApiError` or `Unreachable`."""
         with _naming(), anyio.fail_after(deadline):
             response = await self._send(self._calls, method, path, query, body, content_type)
             try:
-                return _json(await response.read())
+                return _json(await response.read()), response.headers
             finally:
                 response.close()  # the connection of a body that was read to its end is in the pool already
 

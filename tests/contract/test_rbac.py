@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
 import pytest
 
-from adapter.cluster.rbac import TABLE, Right
+from adapter import Adapter, Code, RunResult
+from adapter.cluster.rbac import TABLE, Right, needed
 from tests.contract.accounts import documented, granted, with_token
 from tests.contract.conftest import Ended, Place, ended
+from tests.recorder import Recorder
+from tests.wire.agentwork import agent_work
 
 pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("place", ["real"], indirect=True)]
 
-NEEDED = [right for right in TABLE if not right.without]
+ONLY_AGENTS = [right for right in TABLE if right.only == "agent"]
+NEEDED = [right for right in needed(agent=False) if not right.without]
 FAIL = ("--", "sh", "-c", "echo hi; exit 3")
 
 
@@ -58,6 +63,33 @@ async def test_the_role_is_enough_to_say_why_there_is_no_pod(place: Place, tmp_p
     assert "[service_account]" in line
     assert 'serviceaccount "nobody" not found' in line
     await place.empty()
+
+
+async def run_agents(place: Place, *run_ids: str) -> list[RunResult]:
+    """Runs of one agent, begun at once."""
+    instance = place.namespace
+    async with Adapter.connect(kubeconfig=place.kubeconfig, namespace=place.namespace, instance=instance) as adapter:
+        works = [agent_work(run_id, *FAIL[1:], instance=adapter.instance, retain=60) for run_id in run_ids]
+        return await asyncio.gather(*(adapter.supervise(work, Recorder()) for work in works))
+
+
+async def test_the_role_is_enough_for_two_runs_of_an_agent(place: Place, tmp_path: Path) -> None:
+    await documented(place)
+    results = await run_agents(await with_token(place, tmp_path), "one", "two")
+    assert [(result.exit_code, result.warnings) for result in results] == [(3, ()), (3, ())]
+    assert all(result.log.complete for result in results), results
+    assert (await place.ask("GET", f"{place.core}/secrets"))["items"] == []
+
+
+@pytest.mark.parametrize("right", ONLY_AGENTS, ids=str)
+async def test_without_a_right_that_only_agents_need(right: Right, place: Place, tmp_path: Path) -> None:
+    await granted(place, [other for other in TABLE if other is not right])
+    account = await with_token(place, tmp_path)
+    [result] = await run_agents(account, "one")
+    assert (result.code, str(right) in result.message) == (Code.FORBIDDEN, True)
+    assert (await place.ask("GET", place.jobs))["items"] == []
+    ran = await account.run("-q", *FAIL)
+    assert (ran.status, ran.out) == (3, "hi\n"), ran.err
 
 
 @pytest.mark.parametrize("right", NEEDED, ids=str)

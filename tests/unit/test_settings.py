@@ -20,19 +20,24 @@ class Session:
     last: Session | None = None
     result: RunResult | None = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="fine")
 
-    def __init__(self, request: RunRequest, choice: Any, output: Any) -> None:
-        self.request, self.choice, self.output = request, choice, output
+    def __init__(self, run_id: str, choice: Any, output: Any, start: Any, again: str) -> None:
+        self.run_id, self.choice, self.output, self.again, self._start = run_id, choice, output, again, start
+        self.request = RunRequest(run_id="none", command=("none",))
         Session.last = self
 
-    async def run(self) -> RunResult | None:
+    async def run(self, request: RunRequest | None = None, plane: Any = None) -> RunResult | None:
+        """The session's own, and, called by what it starts, an adapter's."""
+        if request is None:
+            await self._start(self, plane)
+        self.request = request or self.request
         return self.result
 
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("adapter.cli.run._Session", Session)
-    monkeypatch.setattr("adapter.cli.run._log_to_stderr", lambda *, verbose: None)
+    monkeypatch.setattr("adapter.cli.run.Session", Session)
+    monkeypatch.setattr("adapter.cli.run.log_to_stderr", lambda *, verbose: None)
     Session.last = None
 
 

@@ -179,7 +179,7 @@ async def test_one_check_that_fails_hides_no_other(path: str, code: str, fault: 
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     site.cluster.faults.add(replace(fault, path=path))
     job = with_pod(volumes=[volume], imagePullSecrets=[{"name": "registry"}])
-    checks = await examine(site, call=0.5, job=job)
+    checks = await examine(site, call=1.5, job=job)
     assert told(checks) == {f"warn {code}"}
     assert len(checks) == 11
 
