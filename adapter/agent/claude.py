@@ -82,7 +82,9 @@ def claude_job(
         environment=env,
         parcel=parcel(prompt.text, servers, env, bundle),
         passed=passed(env.inherited.secret_volumes, [place.mount]),
-        arguments=arguments(config, place, session=session, bundle=bundle, mcp=bool(servers)) if given is None else given,
+        arguments=arguments(config, place, session=session, bundle=bundle, mcp=bool(servers))
+        if given is None
+        else given,
         secret=name,
     )
     own, skipped = own_labels(config.labels)

@@ -18,7 +18,7 @@ from adapter.agent.usage import Usage, count
 _RESULT_BYTES = 6 * 1024
 _ERROR_BYTES = 600
 _ERRORS, _EACH_BYTES = 3, 300
-_ID_BYTES = 64
+_WORD_BYTES = 64
 _SYNTHETIC = "<synthetic>"
 """The model of messages that Claude Code writes itself, such as those that tell an API error."""
 
@@ -51,7 +51,7 @@ def _assistant(facts: Facts, event: Event) -> None:
     blocks = [block for block in _list(message.get("content")) if type(block) is dict]
     calls = [block.get("type") for block in blocks].count("tool_use")
     facts.tool_calls += calls
-    new = facts.ledger.note(word(message.get("id"), _ID_BYTES), message.get("usage"))
+    new = facts.ledger.note(message.get("id"), message.get("usage"))
     if _of_sub_agent(event):
         return
     _session(facts, event)
@@ -85,7 +85,7 @@ def _limited(facts: Facts, event: Event) -> None:
     info = _object(event.get("rate_limit_info"))
     told = {name: info[name] for name in _LIMIT_FACTS if name in info}
     facts.rate_limit = {
-        name: word(one, _ID_BYTES) if isinstance(one, str) else _number(one) for name, one in told.items()
+        name: word(one, _WORD_BYTES) if isinstance(one, str) else _number(one) for name, one in told.items()
     }
     if info.get("status") == "rejected":
         facts.rejected_until = count(info.get("resetsAt"))
@@ -169,11 +169,11 @@ def _words(error: object) -> str:
     return word(error, _EACH_BYTES)
 
 
-def _number(value: object) -> int | float | bool | None:
-    """A number that others can read, or true or false."""
+def _number(value: object) -> int | float | None:
+    """A number that others can read, true and false among them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, bool) else count(value) or None
+    return value if isinstance(value, int) and abs(value) < 2**53 else None
 
 
 def _cost(value: object) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -121,9 +122,11 @@ class Facts:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
         """Goes on from what `to_json` wrote. What is not of its shape is as if it had never been seen."""
-        facts = cls(ledger=Ledger.from_json(data.get("ledger")))
+        text = json.dumps(data, ensure_ascii=False).encode(errors="replace")
+        document = json.loads(text, parse_constant=lambda _: None)  # neither half a surrogate pair nor NaN
+        facts = cls(ledger=Ledger.from_json(document.get("ledger")))
         for each in fields(cls):
-            value, default = data.get(each.name), getattr(facts, each.name)
+            value, default = document.get(each.name), getattr(facts, each.name)
             if type(value) is type(default):
                 setattr(facts, each.name, value)
         facts.texts, facts.errors = _only(str, facts.texts), _only(str, facts.errors)

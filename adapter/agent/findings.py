@@ -174,7 +174,7 @@ def _redacted(result: RunResult, redactor: Redactor) -> RunResult:
         message=redactor.text(result.message),
         termination_message=None if ended is None else redactor.text(ended),
         warnings=tuple(map(redactor.text, result.warnings)),
-        agent=redactor.plain(result.agent),
+        agent={name: redactor.plain(told) for name, told in (result.agent or {}).items()},
     )
 
 

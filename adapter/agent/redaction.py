@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ class Redactor:
     """Replaces the values of secrets by `***`. Its `repr` shows none of them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        parts = {part.strip() for secret in secrets for part in (secret, *secret.splitlines())}
+        parts = {part.strip() for secret in secrets for part in _forms(secret)}
         self._secrets = sorted(part for part in parts if len(part) >= SHORTEST)
 
     def text(self, text: str) -> str:
@@ -53,6 +54,14 @@ class Redactor:
             for at in _found(secret[-SHORTEST:], text, behind, behind + len(secret)):
                 if secret.endswith(text[behind : at + SHORTEST]):
                     yield behind, at + SHORTEST
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as it may stand in a text: whole, a line of it, or as part of a JSON text."""
+    yield secret
+    yield from secret.splitlines()
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def _found(part: str, text: str, start: int = 0, stop: int | None = None) -> Iterator[int]:

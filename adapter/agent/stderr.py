@@ -46,9 +46,10 @@ RELAY = "; ".join(
         # Told to end: our own end of the FIFO is closed. When the agent's is closed too, the readers have read it all.
         "over=; trap 'over=1; trap \"\" TERM; exec 3>&-' TERM",
         # The FIFO is there for the agent only when we have it open: what is in one that nobody has open is lost.
-        f"[ -p {_FIFO} ] || {{ rm -f {_NEW} && mkfifo {_NEW}; }} || exit 125",
-        f"if [ -p {_FIFO} ]; then exec 3<>{_FIFO}; else exec 3<>{_NEW} && mv {_NEW} {_FIFO}; fi",
-        f"exec 4<{_FIFO}; rm -f {_COPY}; mkfifo {_COPY} || exit 125",
+        f"fifo={_FIFO}; [ -p $fifo ] || {{ fifo={_NEW}; rm -f $fifo && mkfifo $fifo; }} || exit 125",
+        # Both ends at once: a reader that comes when the writer is closed already would wait for ever.
+        f"exec 3<>$fifo 4<$fifo; rm -f {_COPY}; mkfifo {_COPY} || exit 125",
+        f"[ $fifo = {_FIFO} ] || mv $fifo {_FIFO}",
         f"words={LAST_WORDS}; [ -w $words ] || words=/dev/null",
         f"(trap '' TERM; exec tail -c {TAIL} <{_COPY} >$words 3>&- 4<&-) & tail=$!",
         f"(trap '' TERM; exec tee {_COPY} <&4 3>&-) & tee=$!",
@@ -70,7 +71,7 @@ def sidecar(image: str, pull_policy: str) -> dict[str, Any]:
         "imagePullPolicy": pull_policy,
         "restartPolicy": "Always",
         "command": ["sh", "-c", literal(RELAY), NAME],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
         "terminationMessagePath": LAST_WORDS,
         "volumeMounts": [{**MOUNT}],
         "securityContext": confined(),

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from adapter.agent.bounds import word
+
 _MOST = 2**53 - 1
 _OPEN = 16
 """Messages whose tokens may still grow. Claude Code writes one at a time for each agent that works side by side."""
+
+_ID_BYTES = 64
 
 _MESSAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _MODEL = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
@@ -79,22 +83,23 @@ class Ledger:
         self._closed = Usage()
         self._open: dict[str, Usage] = {}
         self._seen = False
-        self._message = ""
+        self._message: object = None
+        self._id = ""
         self._latest: object = None  # not read before another message comes: most lines are of the same one
 
-    def note(self, message: str, usage: object) -> bool:
-        """Notes the `usage` of a line of a message. Whether it is the first line that is known of it."""
-        if message and message == self._message:
+    def note(self, message: object, usage: object) -> bool:
+        """Notes the `usage` of a line of a message, known by its id. Whether it is the first line known of it."""
+        if self._id and message == self._message:
             if type(usage) is dict and type(usage.get("output_tokens")) is int:
                 self._latest = usage
             return False
         self._settle()
-        self._message, self._latest = message, usage
-        return message not in self._open
+        self._message, self._id, self._latest = message, word(message, _ID_BYTES), usage
+        return self._id not in self._open
 
     def _settle(self) -> None:
-        message, usage = self._message, Usage.of_message(self._latest)
-        self._message, self._latest = "", None
+        message, usage = self._id, Usage.of_message(self._latest)
+        self._message, self._id, self._latest = None, "", None
         self._seen = self._seen or usage is not None
         if usage is not None or (message and message not in self._open):
             self._open[message] = usage or Usage()

@@ -4,157 +4,181 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from adapter.agent.bundle import LIMIT, MOST_FILES, Bundle
+from adapter.agent.claude import AgentJob
 from adapter.agent.config import AgentConfig
+from adapter.agent.environment import KEY
 from adapter.agent.layout import BUNDLE, IN
+from adapter.agent.manifest import AGENT
 from adapter.agent.selfpod import SelfPod, Variable
-from adapter.cli.contexts import document
+from adapter.agent.workspace import claim_of
+from adapter.cli.dropin_words import Word, words
 from adapter.errors import InvalidRequest
-
-PREFIX = "CLAUDE_K8S_"
-CONFIG_FILE = "CLAUDE_K8S_AGENT_CONFIG"
-"""Names a JSON or YAML file with an agent's configuration, as a control plane would give it."""
-
-FILES = (
-    "--mcp-config",
-    "--settings",
-    "--append-system-prompt-file",
-    "--system-prompt-file",
-    "--add-dir",
-    "--plugin-dir",
-)
-"""Options of `claude` whose values name files or directories of this machine (some take JSON as well)."""
-SEVERAL = ("--mcp-config", "--add-dir")
-"""Those of them that take more than one value."""
 
 ARGV, SHIPPED = "argv", "files"
 """Below the bundle's mount: the command line, quoted for a shell, and what it names."""
 
-SCRIPT = f'eval "exec \\"\\$@\\" $(cat {IN}/{BUNDLE}/{ARGV})"'
+INSIDE = "CLAUDE_K8S_INSIDE"
+"""Set for the CLI in a pod. Where that is this command again, there would be no end of pods."""
+
+SCRIPT = f'at={IN}/{BUNDLE}; export {INSIDE}=1; eval "exec \\"\\$@\\" $(cat $at/{ARGV})"'
 """Runs `"$@"` with the arguments of the file: they may hold a prompt or a token, and a pod's are for all to read."""
+
+_IGNORED = frozenset({".git", "__pycache__"})
+_EMPTY = ".empty"
+"""A file in a directory that has none: a Secret has files only."""
 
 
 @dataclass(slots=True)
 class Cargo:
-    """The arguments as they are in the pod, and the files that go with them."""
+    """The arguments as they are in the pod, in a shell's words, and the files that go with them.
 
+    `shared` is the volume that the caller and the pod both have: what is below it stays where it is. `here` says that
+    the pod works in the caller's own directory.
+    """
+
+    shared: str | None = None
+    here: bool = False
     arguments: list[str] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
     modes: dict[str, int] = field(default_factory=dict)
 
     def bundle(self) -> Bundle:
         """All of it, as files of the pod. Raises `InvalidRequest` where that is too much."""
-        content = {ARGV: shlex.join(self.arguments).encode("utf-8", "surrogateescape"), **self.files}
-        size = sum(map(len, content.values()))
-        if size > LIMIT:
+        line = " ".join(self.arguments).encode("utf-8", "surrogateescape")
+        if len(line) > LIMIT:
+            raise InvalidRequest(f"the command line has {len(line)} bytes, more than the {LIMIT} that can travel")
+        return Bundle({ARGV: line, **self.files}, self.modes)
+
+    def take(self, word: Word) -> None:
+        """The next word of the command line."""
+        option = shlex.quote(f"{word.option}=") if word.joined else ""
+        self.arguments.append(option + (self._value(word.text) if word.option else shlex.quote(word.text)))
+
+    def _value(self, text: str) -> str:
+        """The value of an option that takes a file: as it is, or, where the pod has the file elsewhere, from there."""
+        if text.lstrip().startswith(("{", "[")) or not os.path.exists(text):  # noqa: PTH110 - Path's raises for a prompt
+            return shlex.quote(text)
+        if kept := self._kept(text):
+            return shlex.quote(kept)
+        return f'"$at"{shlex.quote("/" + self._ship(Path(text)))}'
+
+    def _kept(self, text: str) -> str | None:
+        """The path of a file that the pod has as we do."""
+        path, real = os.path.abspath(text), os.path.realpath(text)  # noqa: PTH100 - the path, links and all
+        if not self.shared or not _below(real, self.shared) or self._leads_out(Path(path)):
+            return None
+        if not _below(path, self.shared):
+            return real
+        return text if self.here or os.path.isabs(text) else path  # noqa: PTH117 - of a text
+
+    def _leads_out(self, path: Path) -> bool:
+        """Whether it is a bundle of skills that are links to what the pod does not have, as a control plane makes one."""
+        try:
+            links = [each for each in (path / ".claude" / "skills").iterdir() if each.is_symlink()]
+        except OSError:
+            return False
+        return any(not _below(os.path.realpath(link), str(self.shared)) for link in links)
+
+    def _ship(self, path: Path) -> str:
+        """Takes a file or directory along; where it is below the bundle's mount."""
+        place = f"{SHIPPED}/{len(self.files)}/{path.absolute().name or 'root'}"
+        if not path.is_dir():
+            self._add(place, path, path)
+            return place
+        for inner, file in _files(path):
+            self._add(f"{place}/{inner}", file, path)
+        if not any(name.startswith(f"{place}/") for name in self.files):
+            self.files[f"{place}/{_EMPTY}"] = b""
+        return place
+
+    def _add(self, place: str, file: Path, named: Path) -> None:
+        if not place.isprintable() or "\\" in place:
+            raise InvalidRequest(f"{str(file)!a} has a name that cannot be given to a pod")
+        self.files[place], self.modes[place] = _content(file)
+        size = sum(map(len, self.files.values()))
+        if size > LIMIT or len(self.files) > MOST_FILES:
             raise InvalidRequest(
-                f"the command line and the files it names have {size} bytes, more than the {LIMIT} that can travel with"
-                " it: put what is large on the volume that the pod mounts"
+                f"{str(named)!a} is too much to travel with a command line ({LIMIT // 1024} KiB, {MOST_FILES} files): put"
+                " it on the volume that the pod mounts"
             )
-        return Bundle(content, self.modes)
 
 
-def cargo(argv: Sequence[str], shared: str | None) -> Cargo:
-    """What has to go along with a command line. Files below `shared`, a volume that pod and caller have, stay there."""
-    made = Cargo()
-    taking: str | None = None
-    for word in argv:
-        option, given, value = word.partition("=")
-        if given and option in FILES:
-            made.arguments.append(f"{option}={_shipped(made, value, shared)}")
-            taking = None
-        elif word.startswith("-"):
-            made.arguments.append(word)
-            taking = word if word in FILES else None
-        else:
-            made.arguments.append(_shipped(made, word, shared) if taking else word)
-            taking = taking if taking in SEVERAL else None
+def cargo(argv: Sequence[str], shared: str | None = None, *, here: bool = False) -> Cargo:
+    """What has to go along with a command line. Reads files. Raises `InvalidRequest`."""
+    made = Cargo(shared, here)
+    for word in words(argv):
+        made.take(word)
     return made
 
 
-def _shipped(made: Cargo, word: str, shared: str | None) -> str:
-    """The word as it is in the pod: a path that exists here goes along, and has another name there."""
-    if word.lstrip().startswith(("{", "[")) or "\0" in word:
-        return word
-    path = Path(word)
-    if not path.exists() or (shared and path.absolute().is_relative_to(shared)):
-        return word
-    place = f"{SHIPPED}/{len(made.files)}/{path.name or 'root'}"
-    for inner, file in [("", path)] if path.is_file() else _below(path):
-        name = f"{place}/{inner}" if inner else place
-        made.files[name] = _read(file)
-        made.modes[name] = 0o755 if os.access(file, os.X_OK) else 0o644
-    return f"{IN}/{BUNDLE}/{place}"
+def shared_volume(config: AgentConfig, own: SelfPod | None) -> str | None:
+    """The mount point of the volume that the pod has, if the caller has it too: out of a pod we believe the user."""
+    claim, mount = claim_of(config, own), config.workspace_mount_path
+    ours = claim is not None and (own is None or own.claim_at(mount) == claim)
+    return mount if ours else None
 
 
-def _below(directory: Path) -> Iterator[tuple[str, Path]]:
-    """The files below a directory, through links too: a control plane links its skills into one."""
-    count, seen = 0, set[str]()
-    for at, folders, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if name not in (".git", "__pycache__"))
-        for name in sorted(names):
-            count += 1
-            if count > MOST_FILES:
-                raise InvalidRequest(
-                    f"{directory} has more than {MOST_FILES} files: put it on the volume that the pod mounts"
-                )
-            yield str((Path(at) / name).relative_to(directory)), Path(at) / name
+def _below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory.rstrip('/')}/")
 
 
-def _read(path: Path) -> bytes:
+def _files(directory: Path, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
+    """The files below a directory, by their paths from there; through links too, but not round in a circle.
+
+    What is no file, or is not for us, is none for the CLI either. Raises `InvalidRequest` if it cannot be read.
+    """
+    inside = (*inside, os.path.realpath(directory))
     try:
-        if not path.is_file():
-            raise InvalidRequest(f"{path} is no regular file, and cannot go along")
-        if path.stat().st_size > LIMIT:
-            raise InvalidRequest(f"{path} is larger than the {LIMIT} bytes that can travel with a command line")
-        return path.read_bytes()
+        entries = sorted(directory.iterdir())
     except OSError as error:
-        raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
+        raise _unreadable(directory, error) from error
+    for entry in entries:
+        if entry.is_dir() and entry.name not in _IGNORED and os.path.realpath(entry) not in inside:
+            yield from ((f"{entry.name}/{inner}", file) for inner, file in _files(entry, inside))
+        elif entry.is_file() and os.access(entry, os.R_OK):
+            yield entry.name, entry
 
 
-def settings(environ: Mapping[str, str], table: Mapping[str, Any]) -> dict[str, Any]:
-    """The agent's configuration: of the environment, else of the file it names, else of our own configuration file."""
-    named = document(environ[CONFIG_FILE]) if environ.get(CONFIG_FILE) else {}
-    if not isinstance(named, Mapping):
-        raise InvalidRequest(f"{CONFIG_FILE} names a file that holds no configuration: it must be an object")
-    return {**table, **named, **dict(_of_environment(environ))}
+def _content(path: Path) -> tuple[bytes, int]:
+    """A file's content and mode. It may be a pipe that a shell has made, as `<(...)`; no more is read than can go."""
+    try:
+        with path.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            return opened.read(LIMIT + 1), 0o755 if stat.S_ISREG(mode) and mode & 0o111 else 0o644
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
-def _of_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    fields = {name.upper(): f.alias or name for name, f in AgentConfig.model_fields.items() if name != "resources"}
-    bounds = {
-        f"RESOURCES_{a}_{b}".upper(): f"resources.{a}.{b}" for a in ("requests", "limits") for b in ("cpu", "memory")
-    }
-    for name, wire in (fields | bounds).items():
-        if value := environ.get(PREFIX + name):
-            yield wire, value
+def _unreadable(path: Path, error: OSError) -> InvalidRequest:
+    return InvalidRequest(f"{str(path)!a} cannot be read: {error.strerror}")
 
 
-def surroundings(self_pod: SelfPod | None, environ: Mapping[str, str]) -> SelfPod:
+def surroundings(own: SelfPod | None, environ: Mapping[str, str], namespace: str) -> SelfPod:
     """What is inherited: the caller's environment, and, where we are in a pod, its image, volume and placement."""
     variables = tuple(Variable(name, value) for name, value in environ.items())
-    if self_pod is None:
-        return SelfPod(name="none", namespace="", image="", env=variables)
-    return SelfPod(
-        name=self_pod.name,
-        namespace=self_pod.namespace,
-        image=self_pod.image,
-        pull_secrets=self_pod.pull_secrets,
-        dns_config=self_pod.dns_config,
-        claims=self_pod.claims,
-        secret_volumes=self_pod.secret_volumes,
-        env=variables,
-        env_from=self_pod.env_from,
-        node_selector=self_pod.node_selector,
-        tolerations=self_pod.tolerations,
-    )
+    if own is None:
+        return SelfPod(name="none", namespace=namespace, image="", env=variables)
+    return replace(own, env=variables)
+
+
+def without_made_up(job: AgentJob, known: Collection[str]) -> AgentJob:
+    """The Job without the variables that a control plane's run has and this caller, who knows none of it, does not."""
+    extra = {key for key in job.secret if key.startswith(KEY) and key.removeprefix(KEY) not in known}
+    manifest: Any = _copied(job.manifest)
+    for container in manifest["spec"]["template"]["spec"]["containers"]:
+        if container["name"] == AGENT:
+            container["env"] = [entry for entry in container["env"] if KEY + entry["name"] not in extra]
+    return replace(job, manifest=manifest, secret={key: job.secret[key] for key in job.secret if key not in extra})
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value

@@ -94,4 +94,5 @@ def exit_code(result: RunResult | None) -> int:
         return 124
     if result.outcome is Outcome.SUCCEEDED:
         return 0
-    return result.exit_code or (1 if result.exit_code == 0 else 125)  # an agent that ends with 0 can have failed
+    # An agent that ends with 0 can have failed by its own words.
+    return result.exit_code or (1 if result.outcome is Outcome.FAILED and result.agent is not None else 125)
