@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import anyio
@@ -20,6 +20,7 @@ from adapter.agent.environment import API_URL
 from adapter.agent.findings import interpret
 from adapter.agent.labels import label_value
 from adapter.agent.prompt import assemble
+from adapter.agent.secrets import secrets_of
 from adapter.agent.selfpod import SelfPod
 from adapter.agent.session import session_for
 from adapter.agent.skills import ADAPTER_TYPE
@@ -70,6 +71,7 @@ class Attempt:
     job: AgentJob
     config: AgentConfig
     session: str | None
+    secrets: list[str] = field(repr=False)
 
     @property
     def again_at(self) -> Code | None:
@@ -79,7 +81,7 @@ class Attempt:
     def interpret(self, result: RunResult, listener: Listener) -> RunResult:
         """The result, with what the agent's transcript says."""
         listener.transcript.close()
-        return interpret(
+        told = interpret(
             result,
             listener.transcript,
             stderr=listener.stderr.decode("utf-8", "replace"),
@@ -87,11 +89,8 @@ class Attempt:
             resumable=self.job.persistent,
             secrets=self.secrets,
         )
-
-    @property
-    def secrets(self) -> list[str]:
-        """The values of the agent's environment: what it says at its end is kept, and may repeat them."""
-        return [value.decode("utf-8", "replace") for key, value in self.job.secret.items() if key.startswith("env.")]
+        # The directory as it was given: a session is found by it, and the agent may see it through a link.
+        return replace(told, agent={**(told.agent or {}), "cwd": self.job.cwd})
 
 
 async def execute(adapter: Host, context: RunContext, plane: Plane) -> RunResult:
@@ -144,7 +143,7 @@ async def prepare(context: RunContext, instance: str, self_pod: SelfPod | None, 
         meta=_meta(job, bundle, config, context),
         notes=(*note, bundle.note, *job.notes, *_unknown(context, config)),
     )
-    return Attempt(work, job, config, session)
+    return Attempt(work, job, config, session, secrets_of(context, config, job.secret))
 
 
 def job_of(

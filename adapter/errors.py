@@ -60,12 +60,8 @@ class Code(StrEnum):
     JOB_REJECTED = "job_rejected"
     CONFLICT = "conflict"
     INVALID_REQUEST = "invalid_request"
-    AGENT_ID_INVALID = "agent_id_invalid"
     ADMISSION_UNREACHABLE = "admission_unreachable"
     AGENT_BUSY = "agent_busy"
-    ORPHAN_TASK_UNKNOWN = "orphan_task_unknown"
-    ORPHAN_TASK_MISMATCH = "orphan_task_mismatch"
-    ORPHAN_SESSION_MISMATCH = "orphan_session_mismatch"
     SECRET_REJECTED = "secret_rejected"  # noqa: S105 - the name of a failure
     AGENT_ERROR = "agent_error"
     MAX_TURNS = "max_turns"
@@ -248,12 +244,6 @@ TABLE: dict[Code, Row] = {
         "Give the new request a run id of its own.",
     ),
     Code.INVALID_REQUEST: Row("The request could never run.", False, "Correct the fields that are named."),
-    Code.AGENT_ID_INVALID: Row(
-        "Nothing of the agent's id can stand in a Kubernetes label.",
-        False,
-        "Give the agent an id with letters or digits.",
-        wire="k8s_agent_id_invalid",
-    ),
     Code.ADMISSION_UNREACHABLE: Row(
         "Whether the agent already runs could not be found out, so nothing was started.",
         True,
@@ -265,24 +255,6 @@ TABLE: dict[Code, Row] = {
         True,
         "Wait for the Job that is named, or cancel its run.",
         wire="k8s_concurrent_run_blocked",
-    ),
-    Code.ORPHAN_TASK_UNKNOWN: Row(
-        "A live Job of the agent does not say what task it works on, or this run does not.",
-        True,
-        "Wait for the Job that is named, or delete it.",
-        wire="k8s_orphan_task_unknown",
-    ),
-    Code.ORPHAN_TASK_MISMATCH: Row(
-        "A live Job of the agent works on another task.",
-        True,
-        "Wait for the Job that is named, or delete it.",
-        wire="k8s_concurrent_run_blocked",
-    ),
-    Code.ORPHAN_SESSION_MISMATCH: Row(
-        "A live Job of the agent works on the same task in another session.",
-        True,
-        "Wait for the Job that is named, or delete it.",
-        wire="k8s_orphan_session_mismatch",
     ),
     Code.SECRET_REJECTED: Row(
         "The API server refused the Secret with the run's prompt and environment.",

@@ -185,12 +185,12 @@ class Adapter:
             self._elsewhere.setdefault(kubeconfig, other)
         return self._elsewhere[kubeconfig] if kubeconfig else self
 
-    def let_go(self, run_id: str) -> None:
-        """Detaches one run: its `run` returns with the outcome `detached`, its Job goes on."""
+    def let_go(self, run_id: str) -> bool:
+        """Detaches one run, if there is such a one: its `run` returns with the outcome `detached`, its Job goes on."""
         if supervisor := self._runs.get(run_id):
             supervisor.let_go()
-        for other in self._elsewhere.values():
-            other.let_go(run_id)
+        elsewhere = [other.let_go(run_id) for other in self._elsewhere.values()]
+        return supervisor is not None or any(elsewhere)
 
     async def aclose(self) -> None:
         """Lets go of every run, then closes the connection. May be called from any task."""

@@ -128,7 +128,7 @@ class Supervisor:
             if launched is None:
                 why = f"cancelled before it was started: {self._cancelled}"
                 await self._report(plain_result(self._work.run_id, Outcome.CANCELLED, Code.CANCELLED, why))
-            elif launched.earlier:
+            elif launched.earlier and not self._work.replay:
                 await self._report(launched.earlier, told_before=True)
             else:
                 await self._supervise_job(launched)

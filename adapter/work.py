@@ -30,7 +30,8 @@ class Work:
     reads, named like the Job. `agent` is the key of the agent that this Job wants for itself alone. `lost` is the id
     of an earlier run that the control plane has lost: its Job is taken over, with `reattach` and where `task` and
     `session` (label values) fit. `stderr` says that a container of the pod relays the agent's stderr. `meta` is told
-    to the plane alone, `notes` to everybody, when the Job is known.
+    to the plane alone, `notes` to everybody, when the Job is known. `replay` gives the log of a finished Job once more,
+    and not its result alone.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Work:
     stderr: bool = False
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    replay: bool = False
 
     @property
     def name(self) -> str:

@@ -32,10 +32,6 @@ NEVER_STARTED = frozenset(
         Code.SECRET_REJECTED,
         Code.ADMISSION_UNREACHABLE,
         Code.AGENT_BUSY,
-        Code.ORPHAN_TASK_UNKNOWN,
-        Code.ORPHAN_TASK_MISMATCH,
-        Code.ORPHAN_SESSION_MISMATCH,
-        Code.AGENT_ID_INVALID,
         Code.INVALID_REQUEST,
     }
 )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
+
+from adapter.local import LocalCluster, Timing, sidecars
 
 from .conftest import JOBS, PODS, Wire, job, sh
 
 if TYPE_CHECKING:
-    from adapter.local import LocalCluster
+    from collections.abc import AsyncIterator
 
 SECRETS = "/api/v1/namespaces/default/secrets"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -54,7 +59,7 @@ async def test_modes_of_files(wire: Wire) -> None:
         {"name": "all", "projected": {"sources": sources, "defaultMode": 0o600}},
         {"name": "map", "configMap": {"name": "c"}},
     ]
-    script = "cd /all && stat -L -c '%a %n' /secret/a /secret/deep/b run plain a name /map/plain && ./run"
+    script = "cd /all && stat -L -c '%a %n' /secret/a /secret/deep/b run plain a name /map/plain && /all/run"
     mounts = {"secret": "/secret", "all": "/all", "map": "/map"}
     told = (await output(wire, script, mounts, volumes)).split()
     assert told[::2] == ["400", "440", "555", "600", "600", "440", "644", "ran"]
@@ -78,17 +83,20 @@ async def test_sources_that_may_be_missing(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "word"), [("secret", "secretName", "secret"), ("configMap", "name", "config")]
+    ("kind", "name", "words"),
+    [
+        ("secret", "secretName", "references non-existent secret key"),
+        ("configMap", "name", "configmap references non-existent config key"),
+    ],
 )
-async def test_a_key_that_is_not_there(wire: Wire, kind: str, name: str, word: str) -> None:
+async def test_a_key_that_is_not_there(wire: Wire, kind: str, name: str, words: str) -> None:
     path = SECRETS if kind == "secret" else CONFIGMAPS
     await wire.create(path, {"metadata": {"name": "x"}, "data": {}})
     volume = {"name": "v", kind: {name: "x", "items": [{"key": "gone", "path": "p"}]}}
     mounts = [{"name": "v", "mountPath": "/v"}]
     await wire.create(JOBS, job("a", "true", container={"volumeMounts": mounts}, pod={"volumes": [volume]}))
     events = await wire.cluster.until(lambda c: [e for e in c.list("events") if e["reason"] == "FailedMount"])
-    references = "references non-existent config key" if word == "config" else "references non-existent secret key"
-    assert events[0]["message"].endswith(f" : {references}: gone")
+    assert events[0]["message"] == f'MountVolume.SetUp failed for volume "v" : {words}: gone'
 
 
 async def test_a_directory_shared_by_containers(wire: Wire) -> None:
@@ -132,7 +140,7 @@ def speaks(script: str, **more: Any) -> Object:
         (speaks('echo env >"$LOG"', env=[{"name": "LOG", "value": LAST_WORDS}]), "env\n"),
         (speaks("echo here >/tmp/last; echo no", terminationMessagePath="/tmp/last"), "here\n"),
         (speaks("seq 2000 >/dev/termination-log"), "\n".join(map(str, range(1, 2001)))[-4095:] + "\n"),
-        (speaks("printf '\\377 \\342\\202' >/dev/termination-log"), "\ufffd \ufffd"),
+        (speaks("printf '\\377 \\342\\202' >/dev/termination-log"), "\ufffd \ufffd\ufffd"),
         (speaks("echo only the log; exit 3"), None),
         (speaks("rm /dev/termination-log; exit 3"), None),
         (speaks("rm /dev/termination-log; mkfifo /dev/termination-log"), None),
@@ -140,8 +148,11 @@ def speaks(script: str, **more: Any) -> Object:
 )
 async def test_last_words(wire: Wire, container: Object, message: str | None) -> None:
     assert (await ends(wire, container)).get("message") == message
-    assert not Path(LAST_WORDS).exists()
-    assert not Path("/tmp/last").exists()
+    assert _none_on_this_machine()
+
+
+def _none_on_this_machine() -> bool:
+    return not any(Path(path).exists() for path in (LAST_WORDS, "/tmp/last"))
 
 
 @pytest.mark.parametrize(
@@ -223,42 +234,66 @@ def _word(status: Object, kind: str) -> str:
     return next((next(iter(one["state"])) for one in status.get(kind, ())), "")
 
 
-async def test_the_main_container_waits_for_a_sidecar_that_cannot_start(cluster: LocalCluster, wire: Wire) -> None:
-    broken = {"name": "side", "image": "x", "restartPolicy": "Always", "command": ["/no/such"]}
-    await wire.create(JOBS, job("a", "true", pod={"initContainers": [broken]}))
-    pod = await wire.pod()
-    await cluster.until(lambda _: wire.state(pod, "side").get("waiting", {}).get("reason") == "CrashLoopBackOff")
-    assert wire.state(pod) == {"waiting": {"reason": "PodInitializing"}}
-    assert wire.status(pod)["phase"] == "Pending"
-    await wire.delete(f"{JOBS}/a", propagationPolicy="Background")
-    await cluster.until(lambda c: c.get("pods", pod) is None)
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[Wire]:
+    """A cluster in which nothing counts as running before it has run for a while."""
+    async with LocalCluster(tmp_path / "slow", timing=replace(Timing.fast(), running=0.3)) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            yield Wire(cluster, session)
+
+
+@pytest.mark.parametrize("command", [["/no/such"], ["sh", "-c", "exit 1"]])
+async def test_the_main_container_waits_for_a_sidecar_that_cannot_stay(slow: Wire, command: list[str]) -> None:
+    broken = {"name": "side", "image": "x", "restartPolicy": "Always", "command": command}
+    await slow.create(JOBS, job("a", "true", pod={"initContainers": [broken]}))
+    pod = await slow.pod()
+    await slow.cluster.until(lambda _: _restarts(slow, pod) > 2)
+    assert slow.state(pod) == {"waiting": {"reason": "PodInitializing"}}
+    assert slow.status(pod)["phase"] == "Pending"
+    await slow.delete(f"{JOBS}/a", propagationPolicy="Background")
+    await slow.cluster.until(lambda c: c.get("pods", pod) is None)
+
+
+def _restarts(wire: Wire, pod: str) -> int:
+    return sum(one["restartCount"] for one in wire.status(pod).get("initContainerStatuses", ()))
 
 
 async def test_a_sidecar_that_ends_is_started_again(cluster: LocalCluster, wire: Wire) -> None:
+    """Between two instances it is `terminated`, and its end holds nothing up."""
     shared = {"volumeMounts": [{"name": "w", "mountPath": "/work"}]}
-    inits = [sidecar("echo once >>/work/starts; exit 0", **shared)]
+    inits = [sidecar("echo again >>/work/starts; sleep 0.1", **shared)]
     wait = "while [ $(wc -l </work/starts) -lt 3 ]; do sleep 0.02; done"
     volumes = [{"name": "w", "emptyDir": {}}]
     end = await ends(wire, speaks(wait, **shared), initContainers=inits, volumes=volumes)
     assert end["exitCode"] == 0
-    status = wire.status(await wire.pod())["initContainerStatuses"][0]
+    pod = await wire.pod()
+    status = wire.status(pod)["initContainerStatuses"][0]
     assert status["restartCount"] >= 2
     assert status["lastState"]["terminated"]["exitCode"] == 0
     assert "terminated" in status["state"]
+    told = [change.object["status"] for change in cluster.history if change.object["metadata"]["name"] == pod]
+    words = [_word(one, "initContainerStatuses") for one in told]
+    assert "waiting" not in words[words.index("running") :]
 
 
-async def test_a_sidecar_that_waits_for_its_next_start_does_not_hold_the_pod(cluster: LocalCluster, wire: Wire) -> None:
-    inits = [sidecar("exit 1")]
-    await wire.create(JOBS, job("a", *sh("trap 'exit 0' TERM; sleep 30 & wait"), pod={"initContainers": inits}))
+async def test_a_sidecar_that_is_not_there_when_the_main_one_ends(cluster: LocalCluster, wire: Wire) -> None:
+    shared = {"volumeMounts": [{"name": "w", "mountPath": "/work"}]}
+    inits = [sidecar("[ -e /work/ran ] && exit 1; touch /work/ran; sleep 0.1; exit 5", **shared)]
+    main = "trap 'exit 3' TERM; echo up; sleep 30 & wait"
+    pod_ = {"initContainers": inits, "volumes": [{"name": "w", "emptyDir": {}}]}
+    await wire.create(JOBS, job("a", *sh(main), pod=pod_))
     pod = await wire.pod()
-    await cluster.until(lambda _: wire.state(pod, "side").get("waiting", {}).get("reason") == "CrashLoopBackOff")
+    await cluster.until(lambda _: _restarts(wire, pod) > 3 and "terminated" in wire.state(pod, "side"))
     cluster.node.kill(pod)
     await wire.until("Failed")
-    assert wire.state(pod, "side")["terminated"]["reason"] == "ContainerStatusUnknown"
+    assert wire.state(pod, "side")["terminated"]["exitCode"] == 1
+    assert wire.status(pod)["phase"] == "Failed"
 
 
-async def test_a_deaf_sidecar_is_killed_after_the_grace_period(cluster: LocalCluster, wire: Wire) -> None:
-    inits = [sidecar("trap '' TERM; while :; do sleep 0.02; done")]
+async def test_a_deaf_sidecar_is_killed_after_the_grace_period(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sidecars, "LEAST_GRACE", 0.1)
+    inits = [sidecar("trap '' TERM; echo up; while :; do sleep 0.02; done")]
     end = await ends(wire, speaks("exit 4"), initContainers=inits, terminationGracePeriodSeconds=1)
     assert end["exitCode"] == 4
     pod = await wire.pod()
@@ -266,12 +301,70 @@ async def test_a_deaf_sidecar_is_killed_after_the_grace_period(cluster: LocalClu
     assert wire.status(pod)["phase"] == "Failed"
 
 
-async def test_deleted_main_containers_end_first_and_all_share_one_grace_period(wire: Wire) -> None:
+async def test_one_grace_period_for_all_containers(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main ones are told first; a deaf sidecar is not given another whole period."""
+    monkeypatch.setattr(sidecars, "LEAST_GRACE", 0.1)
     deaf = "trap '' TERM; echo up; while :; do sleep 0.02; done"
     await wire.create(JOBS, job("a", *sh(deaf), pod={"initContainers": [sidecar(deaf)]}))
     pod = await wire.running()
     await (await wire.follow(pod, container="main")).content.readline()
     began = asyncio.get_running_loop().time()
-    await wire.delete(f"{PODS}/{pod}", gracePeriodSeconds=3)
+    await wire.delete(f"{PODS}/{pod}", gracePeriodSeconds=1)
     await wire.cluster.until(lambda c: c.get("pods", pod) is None)
-    assert asyncio.get_running_loop().time() - began < 5.9, "the sidecar was given a grace period of its own"
+    assert 1 < asyncio.get_running_loop().time() - began < 1.9
+
+
+# the fake claude as a pod's process
+
+FAKE = Path(__file__).parents[1] / "fake" / "claude"
+PIPED = ("--print", "-", "--output-format", "stream-json", "--verbose")
+START = 'exec "$@" </run/in/prompt.txt'
+
+
+async def claude(wire: Wire, name: str, prompt: str, *arguments: str, memory: str = "1Gi") -> str:
+    """A pod with the script from a ConfigMap, the prompt from a Secret, and a home that outlives it."""
+    await wire.ask("POST", CONFIGMAPS, {"metadata": {"name": "fake"}, "data": {"claude": FAKE.read_text()}})
+    await wire.create(SECRETS, {"metadata": {"name": name}, "stringData": {"prompt.txt": prompt}})
+    volumes = [
+        {"name": "in", "secret": {"secretName": name, "defaultMode": 0o440}},
+        {"name": "bin", "configMap": {"name": "fake", "items": [{"key": "claude", "path": "claude", "mode": 0o555}]}},
+        {"name": "home", "persistentVolumeClaim": {"claimName": "work"}},
+    ]
+    mounts = {"in": "/run/in", "bin": "/opt/fake", "home": "/paperclip"}
+    container = {
+        "command": [*sh(START), "claude", "/opt/fake/claude", *PIPED, *arguments],
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in mounts.items()],
+        "env": [{"name": "HOME", "value": "/paperclip"}],
+        "resources": {"limits": {"memory": memory}},
+    }
+    await wire.create(JOBS, job(name, "claude", container=container, pod={"volumes": volumes}))
+    return await wire.running(name)
+
+
+async def said(wire: Wire, pod: str) -> list[Object]:
+    return [json.loads(line) for line in (await wire.log(pod)).body.splitlines()]
+
+
+async def test_a_session_that_outlives_its_pod(wire: Wire) -> None:
+    pod = await claude(wire, "one", "FAKE: session-file")
+    await wire.until("Complete", "one")
+    session = (await said(wire, pod))[-1]["session_id"]
+    pod = await claude(wire, "two", "FAKE: session-file", "--resume", session)
+    await wire.until("Complete", "two")
+    assert (await said(wire, pod))[-1]["result"].endswith("I remember 1 earlier prompts.")
+
+
+async def test_a_claude_that_eats_too_much(wire: Wire) -> None:
+    pod = await claude(wire, "hog", "FAKE: oom", memory="60Mi")
+    await wire.until("Failed", "hog")
+    state = wire.state(pod)["terminated"]
+    assert (state["exitCode"], state["reason"]) == (137, "OOMKilled")
+    assert (await said(wire, pod))[0]["subtype"] == "init"
+
+
+async def test_a_claude_that_is_told_to_end(wire: Wire) -> None:
+    pod = await claude(wire, "long", "FAKE: forever")
+    following = await wire.follow(pod)
+    await following.content.readline()
+    await wire.delete(f"{PODS}/{pod}", gracePeriodSeconds=5)
+    assert (await following.content.read()).endswith(b"got TERM\n")

@@ -274,6 +274,14 @@ def test_the_own_pods_claim_is_mounted_as_it_is_there() -> None:
     assert mounts_of(job)["/paperclip"] == {"name": "workspace", "mountPath": "/paperclip", "subPath": "inner"}
 
 
+@pytest.mark.parametrize(("claim", "inner"), [("paperclip-data", "inner"), ("work", None)])
+def test_the_own_pods_claim_is_the_same_when_it_is_named(claim: str, inner: str | None) -> None:
+    job = made({"workspaceVolumeClaim": claim}, own=OWN)
+
+    assert volumes_of(job)["workspace"]["persistentVolumeClaim"] == {"claimName": claim}
+    assert mounts_of(job)["/paperclip"].get("subPath") == inner
+
+
 @pytest.mark.parametrize("config", [{"workspaceMountPath": "/other"}, {"namespace": "elsewhere"}])
 def test_a_claim_at_another_place_or_of_another_namespace_is_not(config: dict[str, Any]) -> None:
     assert not made(config, own=OWN).persistent

@@ -1,9 +1,10 @@
-"""What stdout tells: the facts of good and bad streams, however they are cut, in constant memory, and nothing raises."""
+"""What stdout tells: the facts of good and bad streams, however cut, in constant memory; and nothing raises."""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_nothing_tells_nothing() -> None:
 
     assert (nothing.session_id, nothing.model, nothing.usage, nothing.cost_usd) == (None, None, None, None)
     assert (nothing.summary, nothing.turns, nothing.result, nothing.lines) == ("", 0, None, 0)
-    assert not (nothing.started or nothing.spoke or nothing.truncated or nothing.api_empty or nothing.failed)
+    assert not any((nothing.started, nothing.spoke, nothing.truncated, nothing.api_empty, nothing.failed))
 
 
 def test_a_good_run_tells_all() -> None:
@@ -66,7 +67,7 @@ def test_a_good_run_tells_all() -> None:
     assert (run.result["result"], run.result["num_turns"]) == ("Done.", 7)
     assert run.started
     assert run.spoke
-    assert not (run.failed or run.truncated or run.api_empty)
+    assert not any((run.failed, run.truncated, run.api_empty))
     assert (run.lines, run.unparsed, run.lost) == (5, 0, 0)
 
 
@@ -133,7 +134,7 @@ def test_a_line_without_tokens_does_not_forget_those_before(usage: object) -> No
 
     known = read(assistant(text("a"), tokens=9), later).usage
     assert known is not None
-    assert known.output == (9 if usage != {"output_tokens": None} else 0)
+    assert known.output == 9
 
 
 def test_many_messages_are_all_counted() -> None:
@@ -184,7 +185,7 @@ def test_texts_are_bounded_the_newest_are_kept() -> None:
     run = read(*(assistant(text(f"{n} " + "x" * 1000), message=f"m{n}") for n in range(200)))
 
     assert len(run.summary.encode()) <= 64 * 1024 + 2 * 64
-    assert run.summary.startswith("136 ")
+    assert run.summary.startswith("135 ")
     assert "199 xx" in run.summary
 
 
@@ -327,7 +328,7 @@ def test_json_whole_or_in_pieces_is_never_shown_as_text(raw: str) -> None:
 
 def test_an_event_written_into_another_ones_line_spoils_only_that() -> None:
     """Seen with 2.1.74: the rate limit's event, newline included, in the middle of a message."""
-    broken = b'{"type":"assistant","message":{"content":[{"type":"text","text":"part{"type":"rate_limit_event"}\n of it"}]}}\n'
+    broken = b'{"type":"assistant","message":{"content":[{"text":"part{"type":"rate_limit_event"}\n of it"}]}}\n'
     quiet = b'{"type":"user","message":{"content":[{"text":"part{"type":"rate_limit_event"}\n of it"}]}}\n'
     run = read(init(), broken, quiet, "real text", result("Done."))
 
@@ -400,7 +401,9 @@ def test_a_dump_is_bounded_whatever_was_fed() -> None:
     wild = "\x01é\\" * 40_000
     events = [init(wild, wild, cwd=wild), *(assistant(text(wild + str(n)), message=f"{n}{wild}") for n in range(40))]
     limit = {"type": "rate_limit_event", "rate_limit_info": dict.fromkeys(("status", "rateLimitType"), wild)}
-    run = read(*events, wild, limit, api_error(wild, wild), result(wild, is_error=True, x={wild: [wild] * 99}))
+    run = read(
+        *events, wild, limit, api_error(wild, wild), result(wild, is_error=True, x={wild[:999]: [wild[:999]] * 99})
+    )
 
     assert size(run.to_json()) <= DUMP_BYTES
     again = Transcript.from_json(json.loads(json.dumps(run.to_json())))
@@ -425,10 +428,10 @@ ODD: st.SearchStrategy[Any] = st.one_of(
 NESTED = st.recursive(
     ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=8
 )
-KEYS = st.sampled_from(
-    ["type", "subtype", "message", "session_id", "usage", "result", "is_error", "error", "parent_tool_use_id", "errors"]
-    + ["total_cost_usd", "num_turns", "modelUsage", "rate_limit_info", "permission_denials", "model", "cwd"]
-)
+FIELDS = """type subtype message session_id usage result is_error error parent_tool_use_id errors total_cost_usd
+num_turns modelUsage rate_limit_info permission_denials model cwd stop_reason terminal_reason api_error_status
+error_status content id"""
+KEYS = st.sampled_from(FIELDS.split())
 KINDS = st.sampled_from(["system", "assistant", "user", "result", "rate_limit_event", "stream_event"])
 BLOCKS = st.lists(
     st.one_of(st.builds(text, TEXTS), st.builds(tool_use), st.dictionaries(TEXTS, NESTED, max_size=2), NESTED),
@@ -468,20 +471,20 @@ PIECES = st.one_of(
 STREAMS = st.lists(PIECES, max_size=10).map(b"".join)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(data=STREAMS, cuts=st.lists(st.integers(0, 2000), max_size=8))
 @example(data=b"[" * 100_000 + b"\n" + line(result()), cuts=[1, 99_999])
 def test_any_cutting_gives_the_same_state(data: bytes, cuts: list[int]) -> None:
     pieces = Transcript()
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in pairwise(places):
         pieces.feed(data[start:stop])
     pieces.close()
 
     assert pieces.to_json() == read(data).to_json()
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(before=STREAMS, after=STREAMS)
 def test_a_dump_at_the_end_of_a_line_is_the_whole_state(before: bytes, after: bytes) -> None:
     """Texts that are too long for a dump aside, which these streams do not have."""
@@ -499,7 +502,7 @@ def test_a_dump_at_the_end_of_a_line_is_the_whole_state(before: bytes, after: by
     assert second.result == read(before + after).result
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(before=STREAMS, half=st.binary(min_size=1, max_size=9).filter(lambda data: b"\n" not in data), after=STREAMS)
 def test_a_dump_within_a_line_says_so_and_loses_that_line_alone(before: bytes, half: bytes, after: bytes) -> None:
     first = Transcript()
@@ -515,7 +518,7 @@ def test_a_dump_within_a_line_says_so_and_loses_that_line_alone(before: bytes, h
     assert (second.usage, second.summary) == (whole.usage, whole.summary)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(data=st.one_of(STREAMS, st.binary(max_size=200)))
 def test_no_bytes_raise_and_all_that_is_kept_is_plain_json(data: bytes) -> None:
     run = read(data)
@@ -527,7 +530,7 @@ def test_no_bytes_raise_and_all_that_is_kept_is_plain_json(data: bytes) -> None:
     assert all(number >= 0 for number in run.usage or ())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(data=st.one_of(NESTED, st.dictionaries(st.sampled_from([*Transcript().to_json()]), NESTED)))
 def test_a_dump_of_another_shape_is_as_if_it_had_never_been(data: object) -> None:
     transcript = Transcript.from_json(data)

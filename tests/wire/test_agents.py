@@ -219,7 +219,7 @@ async def test_a_new_token_does_not_make_another_request(site: Site) -> None:
 
 
 async def test_a_run_asks_little_of_the_api_server(site: Site) -> None:
-    await executed(site, context_of("warm"))
+    await executed(site, context_of("warm", agent="bob"))
     before = len(site.cluster.requests)
     result, _ = await executed(site, context_of())
     assert result.ok
