@@ -44,7 +44,7 @@ class Admission:
         """Why the Job may not be let run yet; None: the lock is its own, and nobody else of the agent is left."""
         holder = await self._taken(job)
         if holder is not None:
-            return await self._held(holder) or await self._busy(job)
+            return await self._held(holder, job.instance) or await self._busy(job)
         pods = await self._asked(lambda: self._jobs.pods_of_agent(self._agent))
         others = [pod.name for pod in pods if pod.owner != job.uid and not pod.over]
         return f"pod {others[0]} of an earlier run of the agent has not ended" if others else None
@@ -59,12 +59,12 @@ class Admission:
             if holder is not None:
                 return None if holder.job_uid == job.uid else holder
 
-    async def _held(self, lock: Lock) -> str | None:
+    async def _held(self, lock: Lock, instance: str | None) -> str | None:
         """Who holds the lock, in words; None if nobody does any more: then it was freed."""
         holder = await self._asked(lambda: self._jobs.get(lock.job))
         if holder is not None and holder.uid == lock.job_uid and not holder.over:
             words = f"the agent is busy with Job {holder.name} (run {holder.run_id or 'unknown'})"
-            if not self._abandoned(holder) or not await self._swept(holder):
+            if holder.instance != instance or not self._abandoned(holder) or not await self._swept(holder):
                 return words
         await self._asked(lambda: self._belongings.free(lock))
         return None

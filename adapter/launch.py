@@ -17,7 +17,7 @@ from adapter.admission import Admission, persistently
 from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import ADOPTER, Job, Jobs
+from adapter.cluster.jobs import ADOPTER, INSTANCE_LABEL, Job, Jobs
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
@@ -48,7 +48,7 @@ class Launch:
     ) -> None:
         self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
         self._feed, self._limits, self._tell = feed, limits, tell
-        self.name = work.name
+        self.name, self._instance = work.name, work.manifest["metadata"]["labels"].get(INSTANCE_LABEL)
 
     async def can_see(self) -> None:
         """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
@@ -103,7 +103,8 @@ class Launch:
     async def _holder(self) -> Job | None:
         lock = await self._belongings.locked(self._work.agent or "")
         job = await self._jobs.get(lock.job) if lock else None
-        return job if job and lock and job.uid == lock.job_uid and not job.deleting else None
+        ours = job is not None and lock is not None and job.uid == lock.job_uid and job.instance == self._instance
+        return job if ours and job and not job.deleting else None
 
     async def _taken_over(self, job: Job) -> Launched | None:
         """Puts our name on it, or tells why not. One that was never let run is no use to anybody, and goes."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from adapter import Adapter, Code, Outcome, RunResult
+from adapter.cluster.connection import MERGE_PATCH
 from adapter.cluster.jobs import RESULT, job_name
 from adapter.local import Fault, LocalCluster
 from adapter.work import Work
@@ -151,12 +152,34 @@ async def test_a_deleted_jobs_pod_is_waited_for_through_its_grace(agents: Site) 
     assert together(agents.cluster) == 1
 
 
-async def test_a_finished_holder_is_not_waited_for(agents: Site) -> None:
-    assert (await begin(agents, agent_work("one", "true", retain=60), Recorder())).ok
+@pytest.mark.parametrize(("command", "code"), [("true", Code.OK), ("false", Code.EXIT_CODE)])
+async def test_a_finished_holder_is_not_waited_for(agents: Site, command: str, code: Code) -> None:
+    assert (await begin(agents, agent_work("one", command, retain=60), Recorder())).code is code
     assert locks(agents.cluster), "it goes with its Job, or when the agent is wanted"
     assert (await begin(agents, agent_work("two", "true", retain=60), Recorder())).ok
     [lock] = locks(agents.cluster)
     assert lock["data"]["run"] == "two"
+
+
+async def test_a_finished_holder_that_is_being_deleted_is_not_waited_for(agents: Site) -> None:
+    assert (await begin(agents, agent_work("one", "false", retain=60), Recorder())).code is Code.EXIT_CODE
+    path = f"/apis/batch/v1/namespaces/default/jobs/{job_name('default', 'one')}"
+    held = {"metadata": {"finalizers": ["example.com/hold"]}}
+    await agents.adapter.connection.call("PATCH", path, body=held, content_type=MERGE_PATCH, deadline=3)
+    body = {"propagationPolicy": "Background"}
+    await agents.adapter.connection.call("DELETE", path, body=body, deadline=3)
+    plane = Recorder()
+    assert (await begin(agents, agent_work("two", "true"), plane)).ok
+    assert (agents.cluster.get("jobs", job_name("default", "one")) or {})["metadata"]["deletionTimestamp"]
+    assert plane.words("admission") == []
+
+
+async def test_a_guard_that_is_never_answered_starts_nothing(agents: Site) -> None:
+    agents.cluster.faults.add(Fault.no_headers(path="*/configmaps", method="POST"))
+    async with asyncio.timeout(10):
+        result = await begin(agents, agent_work("one", "true"), Recorder(), call=0.2, launch=0.5)
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.ADMISSION_UNREACHABLE)
+    assert not agents.cluster.list("jobs")
 
 
 @pytest.mark.parametrize("path", ["*/configmaps", "*/configmaps/*", "*/pods"])
@@ -200,6 +223,19 @@ async def test_a_lost_runs_job_is_taken_over_by_the_run_that_continues_it(agents
     assert (result.run_id, result.outcome, result.job) == ("two", Outcome.SUCCEEDED, job_name("default", "one"))
     assert plane.text == "begun\ndone\n"
     assert len([c for c in agents.cluster.history if c.kind == "Pod" and c.type == "ADDED"]) == 1
+    made = [r.path.rpartition("/")[2] for r in agents.cluster.requests if r.method == "POST"]
+    assert [made.count(kind) for kind in ("jobs", "secrets", "configmaps")] == [1, 1, 1], "nothing is made anew"
+
+
+async def test_one_that_has_ended_while_nobody_looked_is_taken_over_with_its_log(agents: Site) -> None:
+    await let_go_of(agents, agent_work("one", *SLOW))
+    name = job_name("default", "one")
+    await agents.cluster.until(lambda c: any(j["status"].get("succeeded") for j in c.list("jobs")))
+    plane = Recorder()
+    result = await begin(agents, agent_work("two", *SLOW, lost="one"), plane)
+    assert (result.run_id, result.outcome, result.job) == ("two", Outcome.SUCCEEDED, name)
+    assert plane.text == "begun\ndone\n"
+    assert plane.words("admission") == []
 
 
 async def test_it_is_taken_over_again_by_the_next(agents: Site) -> None:
@@ -235,6 +271,17 @@ async def test_one_that_does_not_fit_is_waited_for(agents: Site, change: dict[st
     plane = Recorder()
     second = begin(agents, replace(agent_work("two", *SLOW), lost="one", **change), plane)
     assert why in await waiting(plane)
+    result = await second
+    assert (result.outcome, result.job) == (Outcome.SUCCEEDED, job_name("default", "two"))
+    assert together(agents.cluster) == 1
+
+
+@pytest.mark.parametrize("lost", [None, "zero"])
+async def test_another_runs_job_of_the_same_task_is_not_trusted_but_waited_for(agents: Site, lost: str | None) -> None:
+    await let_go_of(agents, agent_work("one", *SLOW))
+    plane = Recorder()
+    second = begin(agents, agent_work("two", *SLOW, lost=lost), plane)
+    assert await waiting(plane) == f"waiting: the agent is busy with Job {job_name('default', 'one')} (run one)"
     result = await second
     assert (result.outcome, result.job) == (Outcome.SUCCEEDED, job_name("default", "two"))
     assert together(agents.cluster) == 1
@@ -338,3 +385,24 @@ async def test_two_processes_that_launch_for_one_agent_at_once(agents: Site) -> 
             assert list(await asyncio.gather(left.outcome(), right.outcome())) == ["succeeded", "succeeded"]
     assert together(agents.cluster) == 1
     assert len([c for c in agents.cluster.history if c.kind == "Pod" and c.type == "ADDED"]) == 2 * ROUNDS
+
+
+async def test_another_instances_job_is_waited_for_however_still_it_is(agents: Site) -> None:
+    never = Fault.no_headers(method="PATCH", path=f"*/jobs/{job_name('production', 'one')}")
+    agents.cluster.faults.add(never)
+    async with Adapter.connect(
+        kubeconfig=str(agents.cluster.kubeconfig), instance="production", limits=replace(QUICK, call=60)
+    ) as other:
+        theirs = asyncio.create_task(other.supervise(agent_work("one", "true", instance="production"), Recorder()))
+        await agents.cluster.until(lambda c: any(never.matches(r.method, r.path, {}) for r in c.requests))
+        plane = Recorder()
+        ours = begin(agents, agent_work("two", "true"), plane, launch=0.1)
+        await waiting(plane)
+        await agents.cluster.until(
+            lambda c: sum(r.path.endswith(job_name("production", "one")) for r in c.requests) > 8
+        )
+        assert agents.cluster.get("jobs", job_name("production", "one"))
+        plane.cancel()
+        assert (await ours).outcome is Outcome.CANCELLED
+        other.let_go("one")
+        assert (await theirs).outcome is Outcome.DETACHED
