@@ -202,6 +202,15 @@ def test_prompt_and_token_are_in_the_secret_and_nowhere_else() -> None:
     assert {"name": "HOME", "value": "/paperclip"} in agent_of(job)["env"]
 
 
+@pytest.mark.parametrize("size", [1, 130_000, 262_145, 900_000])
+def test_a_prompt_of_any_size_goes_the_same_way(size: int) -> None:
+    """Over 128 KiB it was too much for a variable, and over 256 KiB it went another way than the tested one."""
+    long = made(prompt="é" * (size // 2) + "x")
+
+    assert long.secret["prompt.txt"].decode() == "é" * (size // 2) + "x"
+    assert long.manifest == made(prompt="x").manifest
+
+
 def test_the_bundle_is_in_the_secret_with_its_directories() -> None:
     files = {".claude/skills/a/SKILL.md": b"skill", ".claude/skills/a/run.sh": b"#!", INSTRUCTIONS: b"do"}
     job = made(bundle=Bundle(files, {".claude/skills/a/run.sh": 0o755}, ("a",), ("skill b is gone",)))
@@ -329,8 +338,11 @@ def test_pull_secrets_of_another_namespace_are_not_there() -> None:
 
 
 def test_an_image_that_nobody_names_is_asked_for() -> None:
-    with pytest.raises(InvalidRequest, match=r"config\.image is not set"):
-        made({"image": ""})
+    nameless = OWN | {"spec": {"containers": [{"name": "paperclip"}]}}
+    for own in (None, nameless):
+        with pytest.raises(InvalidRequest, match=r"config\.image is not set"):
+            made({"image": ""}, own=own)
+    assert agent_of(made(own=nameless))["image"] == "agent:1"
 
 
 @pytest.mark.parametrize(
@@ -362,6 +374,12 @@ def test_what_is_not_set_is_not_in_the_pod() -> None:
     assert absent.isdisjoint(pod)
     assert "envFrom" not in agent_of(made())
     assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
+
+
+def test_the_agent_is_nobody_special_on_its_node() -> None:
+    security = pod_of(made())["securityContext"]
+
+    assert (security["runAsUser"], security["runAsGroup"], security["runAsNonRoot"]) == (1000, 1000, True)
 
 
 def test_who_the_pod_is_and_what_it_may_use() -> None:

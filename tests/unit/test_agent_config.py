@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import traceback
 from typing import Any
@@ -393,6 +394,15 @@ def test_the_target_of_a_context_goes_with_its_configuration() -> None:
 
     config = AgentConfig.parse(context.config, target=context.execution_target)
     assert (config.image, config.namespace) == ("i", "n")
+
+
+def test_what_is_given_is_not_changed() -> None:
+    given = {"resources": {"limits": {"cpu": "3"}}, "env": {"A": {"type": "plain", "value": "x"}}, "labels": {"a": "b"}}
+    over = target(**{"resources.limits.cpu": "2", "env": {"B": "y"}, "namespace": None})
+    before = copy.deepcopy((given, over))
+    AgentConfig.parse(given, target=over)
+
+    assert (given, over) == before
 
 
 # Laws.

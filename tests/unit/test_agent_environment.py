@@ -51,6 +51,10 @@ def test_a_run_that_says_nothing_has_what_every_run_has() -> None:
     assert made().literals == {"HOME": "/paperclip"}
 
 
+def test_the_agents_home_is_where_its_volume_is() -> None:
+    assert made({"workspaceMountPath": "/work"}).literals == {"HOME": "/work"}
+
+
 WAKE: dict[str, Any] = {
     "taskId": " T-1 ",
     "issueId": "I-1",

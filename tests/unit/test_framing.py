@@ -70,6 +70,19 @@ def test_a_thousand_random_cuts() -> None:
     assert (reader.data, reader.gaps) == (file.text, [])
 
 
+@pytest.mark.parametrize(("apart", "count"), [(0, 8), (1, 36), (SECOND // 7, 36), (SECOND, 36)])
+def test_lines_that_are_the_same_are_no_repeats(apart: int, count: int) -> None:
+    """A message's blocks share its id, a tool may be asked the same twice: the old adapter dropped all but one."""
+    events = (b'{"type":"assistant","message":{"id":"m"}}\n', b'{"type":"result","session_id":"s"}\n', b"status\n")
+    file = File.of(*((n * apart, events[n // 3 % 3]) for n in range(count)))
+    reader = Reader.new(1000)
+    for upto in range(0, len(file.serve()), 61):
+        reader.stream(file, upto, block=17)
+    reader.stream(file)
+
+    assert (reader.data, reader.gaps) == (file.text, [])
+
+
 @settings(deadline=None, max_examples=400)
 @given(file=files(distinct=True, least=3), cap=CAPS, upto=st.integers(0, 600), lost=st.integers(0, 24))
 def test_after_a_rotation_nothing_comes_twice_and_what_may_be_lost_is_said(

@@ -292,6 +292,13 @@ def test_a_job_that_is_gone_was_deleted() -> None:
     assert judge(made, OVER).code is Code.JOB_DELETED
 
 
+@pytest.mark.parametrize(("exit_code", "code"), [(0, Code.OK), (3, Code.EXIT_CODE)])
+def test_a_job_that_is_gone_after_its_container_had_ended_by_itself_came_to_that(exit_code: int, code: Code) -> None:
+    made = gone(case(pod(running()), pod(terminated(exit_code))))
+
+    assert (judge(made, OVER).code, of(made).exit_code) == (code, exit_code)
+
+
 def test_a_job_that_is_gone_before_it_had_a_pod_was_deleted() -> None:
     assert judge(gone(case()), OVER).code is Code.JOB_DELETED
 
