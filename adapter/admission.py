@@ -8,6 +8,7 @@ checked is not started.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -36,38 +37,49 @@ class Admission:
 
     async def admit(self, job: Job) -> Job:
         """Returns when the agent is the Job's alone, or the Job is not wanted any more. Raises `Refused`."""
-        while not _unwanted(job) and (why := await self._busy(job)):
-            job = await self._wait(job, why)
+        while not _unwanted(job) and (holder := await self._taken(job)) is not None:
+            job = await self._wait_for(holder, job)
+        while not _unwanted(job) and (others := await self._others(job)):
+            job = await self._wait(job, f"pod {others[0]} of an earlier run of the agent has not ended")
         return job
-
-    async def _busy(self, job: Job) -> str | None:
-        """Why the Job may not be let run yet; None: the lock is its own, and nobody else of the agent is left."""
-        holder = await self._taken(job)
-        if holder is not None:
-            return await self._held(holder, job.instance) or await self._busy(job)
-        pods = await self._asked(lambda: self._jobs.pods_of_agent(self._agent))
-        others = [pod.name for pod in pods if pod.owner != job.uid and not pod.over]
-        return f"pod {others[0]} of an earlier run of the agent has not ended" if others else None
 
     async def _taken(self, job: Job) -> Lock | None:
         """Takes the lock; or says whose it is."""
         while True:
             try:
-                return await self._asked(lambda: self._belongings.lock(self._agent, job)) and None
+                await self._asked(lambda: self._belongings.lock(self._agent, job))
             except ApiError:
                 holder = await self._asked(lambda: self._belongings.locked(self._agent))
-            if holder is not None:
-                return None if holder.job_uid == job.uid else holder
+                if holder is not None:
+                    return None if holder.job_uid == job.uid else holder
+                await self._pace.wait()
+            else:
+                return None
 
-    async def _held(self, lock: Lock, instance: str | None) -> str | None:
-        """Who holds the lock, in words; None if nobody does any more: then it was freed."""
+    async def _wait_for(self, lock: Lock, job: Job) -> Job:
+        """Waits for as long as the lock's holder may be alive; then the lock is freed."""
+        while not _unwanted(job) and (why := await self._held(lock, job)):
+            job = await self._wait(job, why)
+        if not _unwanted(job):
+            await self._asked(lambda: self._belongings.free(lock))
+            await self._pace.wait()  # one that does not go, because of a finalizer, is not asked for without pause
+        return job
+
+    async def _held(self, lock: Lock, job: Job) -> str | None:
+        """Who holds the lock, in words; None if nobody does any more."""
+        if not lock.job:
+            return f"the agent's lock, ConfigMap {lock.name}, is not one of ours"
         holder = await self._asked(lambda: self._jobs.get(lock.job))
-        if holder is not None and holder.uid == lock.job_uid and not holder.over:
-            words = f"the agent is busy with Job {holder.name} (run {holder.run_id or 'unknown'})"
-            if holder.instance != instance or not self._abandoned(holder) or not await self._swept(holder):
-                return words
-        await self._asked(lambda: self._belongings.free(lock))
-        return None
+        if holder is None or holder.uid != lock.job_uid or holder.over:
+            return None
+        if holder.instance == job.instance and self._abandoned(holder) and await self._swept(holder):
+            return None
+        return f"the agent is busy with Job {holder.name} (run {holder.of_run or 'unknown'})"
+
+    async def _others(self, job: Job) -> list[str]:
+        """The agent's pods of other Jobs that may still be at work: a deleted Job's pod has its grace period."""
+        pods = await self._asked(lambda: self._jobs.pods_of_agent(self._agent))
+        return [pod.name for pod in pods if pod.owner != job.uid and not pod.over]
 
     def _abandoned(self, holder: Job) -> bool:
         """A Job whose launcher died before it was let run: suspended, and untouched for longer than a launch may take.
@@ -97,7 +109,8 @@ class Admission:
             if why != self._said:
                 self._tell("admission", f"waiting: {why}", job=job.name)
             self._said, self._written_at = why, now
-            await self._asked(lambda: self._jobs.annotate(job, WAITS, why), Code.JOB_DELETED)
+            with suppress(ApiError):  # a conflict: whoever has changed it has made it look alive as well
+                await self._asked(lambda: self._jobs.annotate(job, WAITS, why), Code.JOB_DELETED)
         await self._pace.wait()
         again = await self._asked(lambda: self._jobs.get(job.name))
         if again is None or again.uid != job.uid:
@@ -111,8 +124,8 @@ class Admission:
 async def persistently(call: Callable[[], Awaitable[T]], limits: Limits, rejected: Code) -> T:
     """Repeats a call until the API server has answered, for as long as a launch may take.
 
-    Raises `Refused`, since what cannot be checked, or made, is not started; and a conflict (409) as it is: that is an
-    answer. `rejected` is the code of a plain no.
+    Raises `Refused`, since what cannot be checked, or made, is not started; and a conflict (409) as it is: to whoever
+    makes or changes something that is an answer. `rejected` is the code of a plain no.
     """
     backoff = Backoff(limits.retry_first, limits.retry_most)
     give_up = anyio.current_time() + limits.launch

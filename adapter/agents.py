@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 import structlog
@@ -29,16 +29,18 @@ from adapter.backoff import Backoff
 from adapter.cluster.belongings import agent_key
 from adapter.cluster.connection import ApiError, Connection, Unreachable
 from adapter.cluster.introspection import own_pod
-from adapter.cluster.jobs import AGENT_LABEL, REQUEST, RUN_ID, digest
-from adapter.errors import AdapterError, Code, ConnectError, InvalidRequest
+from adapter.cluster.jobs import AGENT_LABEL, REQUEST, RUN_ID, Jobs, digest, job_name
+from adapter.errors import Code, ConnectError, InvalidRequest
 from adapter.limits import Limits
 from adapter.listener import Heard, Listener
-from adapter.mouth import Heart, own
+from adapter.mouth import own
 from adapter.plane import Plane, Position, Stream
+from adapter.reception import LetGo, Reception
 from adapter.run import Outcome, RunResult
 from adapter.verdict import plain_result
 from adapter.work import Work, marks
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
@@ -48,6 +50,7 @@ class Host(Protocol):
     """What this module wants of an `Adapter`."""
 
     connection: Connection
+    namespace: str
     instance: str
     limits: Limits
 
@@ -68,8 +71,8 @@ class Attempt:
     """One Job of a run: what it is made of, and what is needed to make sense of its end."""
 
     work: Work
-    job: AgentJob
-    config: AgentConfig
+    job: AgentJob = field(repr=False)
+    config: AgentConfig = field(repr=False)
     session: str | None
     secrets: list[str] = field(repr=False)
 
@@ -93,21 +96,68 @@ class Attempt:
         return replace(told, agent={**(told.agent or {}), "cwd": self.job.cwd})
 
 
-async def execute(adapter: Host, context: RunContext, plane: Plane) -> RunResult:
+async def execute(host: Host, context: RunContext, plane: Plane, reception: Reception) -> RunResult:
     """Runs the agent to its end: once, or, where its session turns out to be unknown and it may, once more afresh."""
-    ends, number = await _where_it_stands(plane, adapter.limits.call)
+    try:
+        return await _attempts(host, context, plane, reception)
+    except LetGo:
+        text = "the adapter let go of the run; its Job, if there is one, goes on"
+        return plain_result(context.run_id, Outcome.DETACHED, Code.DETACHED, text)
+    except (InvalidRequest, ConnectError, ApiError, Unreachable) as error:
+        code = Code.INVALID_REQUEST if isinstance(error, InvalidRequest) else Code.API_UNREACHABLE
+        refused = plain_result(context.run_id, Outcome.FAILED, code, str(error))
+    try:
+        await reception.report(refused)
+    except LetGo:
+        return replace(refused, warnings=("the plane did not accept this result",))
+    return refused
+
+
+async def _attempts(host: Host, context: RunContext, plane: Plane, reception: Reception) -> RunResult:
+    config = AgentConfig.parse(context.config, target=context.execution_target)
+    adapter = await reception.beating(lambda: _patiently(lambda: host.at(config.kubeconfig), host.limits))
+    ends, number = await reception.beating(lambda: _where_it_stands(plane, host.limits))
+    if number == 1 and config.retry_fresh_session:
+        number = await reception.beating(
+            lambda: _patiently(lambda: _attempt_there_is(adapter, config, context), host.limits)
+        )
     while True:
-        try:
-            self_pod = await own_pod_of(adapter)
-            attempt = await prepare(context, adapter.instance, self_pod, number)
-            adapter = await adapter.at(attempt.config.kubeconfig)
-        except (InvalidRequest, ConnectError, ApiError, Unreachable) as error:
-            return await _refuse(adapter.limits, plane, context.run_id, error)
+        self_pod = await reception.beating(lambda: _patiently(lambda: own_pod_of(adapter), host.limits))
+        place = config.namespace or adapter.namespace
+        attempt = await reception.beating(
+            lambda: prepare(context, adapter.instance, self_pod, namespace=place, number=number)  # noqa: B023 - awaited here
+        )
         listener = Listener(plane, number, ends, again_at=attempt.again_at)
         result = await _attempt(adapter, attempt, listener)
         if not listener.again:
             return result
         ends, number = listener.ends, number + 1
+
+
+async def _attempt_there_is(adapter: Host, config: AgentConfig, context: RunContext) -> int:
+    """The attempt to come back to: the second, where its Job is there although no plane knows of it."""
+    jobs = Jobs(adapter.connection, config.namespace or adapter.namespace, call=adapter.limits.call)
+    second = await jobs.get(job_name(adapter.instance, _attempt_id(context, 2)))
+    return 2 if second else 1
+
+
+async def _patiently(call: Callable[[], Awaitable[T]], limits: Limits) -> T:
+    """Repeats what has failed for a moment's trouble, for as long as a launch may take: the run's Job may be there."""
+    backoff = Backoff(limits.retry_first, limits.retry_most)
+    give_up = anyio.current_time() + limits.launch
+    while True:
+        try:
+            return await call()
+        except (ConnectError, ApiError, Unreachable) as error:
+            if anyio.current_time() >= give_up or not _passing(error):
+                raise
+        await backoff.wait()
+
+
+def _passing(error: BaseException | None) -> bool:
+    if isinstance(error, ConnectError):
+        return _passing(error.__cause__)
+    return isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.transient)
 
 
 async def _attempt(adapter: Host, attempt: Attempt, listener: Listener) -> RunResult:
@@ -121,22 +171,25 @@ async def _attempt(adapter: Host, attempt: Attempt, listener: Listener) -> RunRe
     )
 
 
-async def prepare(context: RunContext, instance: str, self_pod: SelfPod | None, number: int = 1) -> Attempt:
+async def prepare(
+    context: RunContext, instance: str, self_pod: SelfPod | None, *, namespace: str = "", number: int = 1
+) -> Attempt:
     """The Job of a run's first or later attempt. Reads the files of skills and instructions.
 
-    Raises `InvalidRequest`, which names what is wrong.
+    `namespace` is where it is to be, if the configuration does not say it: what our own pod has by name it has there
+    alone. Raises `InvalidRequest`, which names what is wrong.
     """
     config = AgentConfig.parse(context.config, target=context.execution_target)
+    config = config.model_copy(update={"namespace": config.namespace or namespace})
     session, note = _session(context, config, persistent=claim_of(config, self_pod) is not None, number=number)
     bundle = await to_thread.run_sync(read_bundle, context, config)
     prompt = assemble(context, config, resuming=session is not None)
-    suffix = "" if number == 1 else f"\0{number}"
-    labels = marks(instance, context.run_id + suffix, request_hash(context))
+    labels = marks(instance, _attempt_id(context, number), request_hash(context))
     job = job_of(context, config, labels, self_pod=self_pod, prompt=prompt, bundle=bundle, session=session)
     work = Work(
         **basics(context, config, job),
         agent=agent_key(context.agent.company_id, context.agent.id),
-        lost=context.retry_of,
+        lost=context.retry_of if number == 1 else None,
         reattach=config.reattach_orphaned_jobs,
         task=label_value(context.task_id),
         session=label_value(context.session_id),
@@ -167,6 +220,10 @@ def basics(context: RunContext, config: AgentConfig, job: AgentJob) -> dict[str,
         "secret": job.secret,
         "stderr": True,
     }
+
+
+def _attempt_id(context: RunContext, number: int) -> str:
+    return context.run_id if number == 1 else f"{context.run_id}\0{number}"
 
 
 def request_hash(context: RunContext) -> str:
@@ -217,34 +274,26 @@ async def own_pod_of(adapter: Host) -> SelfPod | None:
     return SelfPod.of(found.raw) if found.raw is not None else None
 
 
-async def _where_it_stands(plane: Plane, seconds: float) -> tuple[dict[Stream, int], int]:
+async def _where_it_stands(plane: Plane, limits: Limits) -> tuple[dict[Stream, int], int]:
     """Where the plane's streams end, and the attempt that has written them last: 1 for a new run."""
     ends: dict[Stream, int] = {}
     number = 1
     for stream in STREAMS:
-        if position := await _position(plane, stream, seconds):
+        if position := await _position(plane, stream, limits):
             ends[stream] = position.offset
             with suppress(ValueError):
                 number = max(number, Heard.parse(str(position.cursor)).attempt)
     return ends, number
 
 
-async def _position(plane: Plane, stream: Stream, seconds: float) -> Position | None:
-    with anyio.move_on_after(seconds):
-        try:
-            return await own(plane.position(stream))
-        except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
-            log.warning("plane.position_failed", error=repr(error))
-    return None
-
-
-async def _refuse(limits: Limits, plane: Plane, run_id: str, error: AdapterError) -> RunResult:
-    """The result of a run that never became a Job, offered until it is accepted."""
-    code = Code.INVALID_REQUEST if isinstance(error, InvalidRequest) else Code.API_UNREACHABLE
-    result = plain_result(run_id, Outcome.FAILED, code, str(error))
-    heart = Heart(plane, limits, log)
+async def _position(plane: Plane, stream: Stream, limits: Limits) -> Position | None:
+    """Asks again when it fails: a log that is given from the wrong place is refused for good."""
     backoff = Backoff(limits.retry_first, limits.retry_most)
-    with anyio.move_on_after(limits.report):
-        while not await heart.report(result):
+    with anyio.move_on_after(limits.call * 3):
+        while True:
+            try:
+                return await own(plane.position(stream))
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                log.warning("plane.position_failed", error=repr(error))
             await backoff.wait()
-    return result
+    return None

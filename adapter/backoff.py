@@ -6,6 +6,9 @@ import random
 
 import anyio
 
+LONGEST = 60.0
+"""Seconds of a Retry-After that are waited for at most: a proxy's hour is not ours."""
+
 
 class Backoff:
     """Waits between `first` and `most` seconds, growing threefold with full jitter (AWS's "decorrelated jitter")."""
@@ -24,5 +27,5 @@ class Backoff:
         return self._last
 
     async def wait(self, at_least: float = 0.0) -> None:
-        """Sleeps for the next delay, or for `at_least` (a Retry-After) if that is longer."""
-        await anyio.sleep(max(self.next(), at_least))
+        """Sleeps for the next delay, or for `at_least` (a Retry-After), within reason, if that is longer."""
+        await anyio.sleep(max(self.next(), min(at_least, LONGEST)))

@@ -25,11 +25,14 @@ _CONFIG = frozenset(
     {
         "CreateContainerConfigError",
         "CreateContainerError",
-        "RunContainerError",
         "PreCreateHookError",
         "PreStartHookError",
     }
 )
+
+
+_START = frozenset({"RunContainerError", "CrashLoopBackOff"})
+"""What a container that is started again and again alternates between: one trouble, one clock."""
 
 
 class EndKind(Enum):
@@ -42,7 +45,7 @@ class EndKind(Enum):
     NEVER = "never"
     """An end was announced and did not come. The Job stays as it is."""
     UNSEEN = "unseen"
-    """The cluster could not be observed for longer than the run allows: let go."""
+    """The cluster could not be observed for longer than the run allows, or the Job is another run's now: let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,13 @@ class Case:
 
     job: Job
     limits: Limits
+    run_id: str = ""
     let_run_at: float = 0.0
     pod: Pod | None = None
     job_gone: bool = False
     pod_gone: bool = False
     ever_ran: bool = False
+    by_itself: bool | None = None
     let_run: bool = False
     cancel: str | None = None
     cancel_at: float = 0.0
@@ -108,6 +113,8 @@ class Case:
             self.node_at = now
         if pod.agent and pod.agent.state == "running":
             self.ever_ran = True
+        if self.by_itself is None and pod.quiet:
+            self.by_itself = not pod.deleting  # what is deleted after its end, by a TTL or by hand, has ended before
         if pod.disruption:
             self.disruption = (pod.disruption, pod.disruption_message or "")
         if pod.deleting:
@@ -126,6 +133,11 @@ class Case:
 
     def _ending(self, now: float) -> None:
         self.ending_at = now if self.ending_at is None else self.ending_at
+
+    @property
+    def taken(self) -> bool:
+        """Whether another run has taken the Job over: then nothing of it is ours to report or to end."""
+        return self.job.adopter not in (None, self.run_id)
 
     @property
     def started(self) -> bool:
@@ -153,6 +165,8 @@ class Case:
 
     def end(self, now: float) -> End | None:
         """The end, if it has come."""
+        if self.taken:
+            return End(EndKind.UNSEEN, text=f"run {self.job.adopter} has taken Job {self.job.name} over")
         no_pod = self.pod is None or self.pod_gone
         if (
             self.job_gone
@@ -214,12 +228,16 @@ def _trouble_of(pod: Pod) -> tuple[Code, str] | None:
 
 
 def _waiting_trouble(container: Container) -> Code | None:
+    if container.role == "sidecar" and container.terminated:
+        return Code.START_ERROR  # between two starts, as long as the agent has not begun
     if container.state != "waiting":
         return None
     if container.reason == "InvalidImageName":
         return Code.IMAGE_INVALID
     if container.reason in _IMAGE:
         return Code.IMAGE_PULL
+    if container.reason in _START:
+        return Code.START_ERROR
     return Code.CONFIG_ERROR if container.reason in _CONFIG else None
 
 

@@ -114,7 +114,7 @@ async def _made(adapter: Adapter, patient: Patient, self_pod: SelfPod | None) ->
         words = f"no configuration is given: the defaults are checked, with {STAND_IN.image} for the agent's image"
         checks.append(info("k8s_config_default", words))
     try:
-        attempt = await prepare(patient.without_templates(), adapter.instance, self_pod)
+        attempt = await prepare(patient.without_templates(), adapter.instance, self_pod, namespace=adapter.namespace)
     except InvalidRequest as problem:
         return _Made(None, (*checks, _invalid(problem)))
     return _Made(attempt, (*checks, *_findings(patient, attempt)))

@@ -6,9 +6,7 @@ same Job: it is adopted, or its result given back, or, for another request under
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -17,27 +15,17 @@ from adapter.admission import Admission, persistently
 from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import ADOPTER, INSTANCE_LABEL, Job, Jobs
+from adapter.cluster.jobs import Job, Jobs
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
-from adapter.orphans import Fate, fate_of
 from adapter.refusal import Refused, raise_if_final, refusal_of
-from adapter.run import RunResult
+from adapter.takeover import Launched, Takeover, known
 from adapter.work import Work
 
 T = TypeVar("T")
 Tell = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """The Job of the run: made now, or adopted; `earlier` is the result it was already given."""
-
-    job: Job
-    adopted: bool
-    earlier: RunResult | None = None
 
 
 class Launch:
@@ -48,7 +36,8 @@ class Launch:
     ) -> None:
         self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
         self._feed, self._limits, self._tell = feed, limits, tell
-        self.name, self._instance = work.name, work.manifest["metadata"]["labels"].get(INSTANCE_LABEL)
+        self._takeover = Takeover(work, jobs, feed, limits, tell)
+        self.name = work.name
 
     async def can_see(self) -> None:
         """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
@@ -68,7 +57,7 @@ class Launch:
                 text = f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}"
                 raise Refused(Code.FORBIDDEN, text)
             return found
-        launched = await self._lost() or await self._create()
+        launched = await self._takeover.find() or await self._create()
         return await self._made_ready(launched) if launched.job.suspended else launched
 
     async def _made_ready(self, launched: Launched) -> Launched:
@@ -79,51 +68,23 @@ class Launch:
                 admission = Admission(self._work.agent, self._jobs, self._belongings, self._limits, self._tell)
                 job = await admission.admit(job)
             if self._work.secret and job.cancel is None and not job.deleting:
-                await self._asked(lambda: self._belongings.give(job, self._work.secret), Code.SECRET_REJECTED)
+                await self._give(job)
         except Refused:
             await self.withdraw()
             raise
         return Launched(job, launched.adopted)
 
-    async def _lost(self) -> Launched | None:
-        """The Job of the run that the control plane has lost and this one continues, if it is there and fits.
-
-        It is the one that has the agent's lock: by name and UID, and whoever has taken it over before.
-        """
-        if self._work.lost is None or self._work.agent is None:
-            return None
-        job = await self._asked(self._holder)
-        if job is None or self._work.lost not in (job.run_id, job.adopter) or self._feed.serves(job.name):
-            return None
-        earlier = _result(job)
-        if earlier is None:
-            return await self._taken_over(job)
-        return Launched(job, adopted=True, earlier=earlier) if earlier.run_id == self._work.run_id else None
-
-    async def _holder(self) -> Job | None:
-        lock = await self._belongings.locked(self._work.agent or "")
-        job = await self._jobs.get(lock.job) if lock else None
-        ours = job is not None and lock is not None and job.uid == lock.job_uid and job.instance == self._instance
-        return job if ours and job and not job.deleting else None
-
-    async def _taken_over(self, job: Job) -> Launched | None:
-        """Puts our name on it, or tells why not. One that was never let run is no use to anybody, and goes."""
-        fate = fate_of(job, self._work)
-        if fate not in (Fate.ADOPT, Fate.NEVER_RAN):
-            self._tell("admission", f"Job {job.name} of run {job.run_id} is not taken over: {fate.value}")
-            return None
-        try:
-            if fate is Fate.ADOPT:
-                return Launched(await self._asked(lambda: self._signed(job)), adopted=True)
-            await self._asked(lambda: self._jobs.delete(job, "Background", version=True))
-        except ApiError:
-            return await self._lost()  # it has changed meanwhile: look again
-        return None
-
-    async def _signed(self, job: Job) -> Job:
-        if job.adopter == self._work.run_id:
-            return job
-        return await self._jobs.annotate(job, ADOPTER, self._work.run_id, version=True)
+    async def _give(self, job: Job) -> None:
+        """Makes the Secret. A conflict that stays is a quota's, which is as transient as it says (it names a 409)."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        give_up = anyio.current_time() + self._limits.launch
+        while True:
+            try:
+                return await self._asked(lambda: self._belongings.give(job, self._work.secret), Code.SECRET_REJECTED)
+            except ApiError as error:
+                if anyio.current_time() >= give_up:
+                    raise Refused(Code.SECRET_REJECTED, error.message) from error
+            await backoff.wait()
 
     async def _asked(self, call: Callable[[], Awaitable[T]], rejected: Code = Code.ADMISSION_UNREACHABLE) -> T:
         return await persistently(call, self._limits, rejected)
@@ -177,24 +138,31 @@ class Launch:
             # The controller writes a Job's first conditions at about this moment: look, and try again at once.
             if conflicts > 1:
                 await backoff.wait()
-            current = await self._look_again(current)
+            again = await self._look_again(current)
+            if again is not None and again.uid != job.uid:
+                return (
+                    job  # a later Job of the same name: it is somebody else's to let run, past an admission of its own
+                )
+            current = again
         return current or job
 
     async def withdraw(self) -> Launched | None:
         """Deletes a Job that was never let run: by its UID, and only while it is suspended. One that runs is returned.
 
-        Also finds one whose creation was never answered. Tries until the API server has answered or the launch
-        budget is spent; what is left then is harmless, since it does not run.
+        Also finds one whose creation was never answered, and one that we had just taken over. Tries until the API
+        server has answered or the launch budget is spent; what is left then is harmless, since it does not run.
         """
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         with anyio.move_on_after(self._limits.launch):
             while True:
                 try:
+                    if (signed := await self._takeover.signed()) is not None:
+                        return Launched(signed, adopted=True)
                     job = await self._jobs.get(self.name)
                     if job is None or job.request != self._work.request:
                         return None
                     if not job.suspended:
-                        return Launched(job, adopted=True, earlier=_result(job))
+                        return known(job, self._work.run_id)
                     await self._jobs.delete(job, "Background", version=True)
                     return None
                 except (ApiError, Unreachable) as error:
@@ -221,16 +189,9 @@ class Launch:
             return None
         if job.request != self._work.request:
             raise Refused(Code.CONFLICT, f"run {self._work.run_id!r} is Job {job.name}, of a different request")
-        return Launched(job, adopted=True, earlier=_result(job))
-
-
-def _result(job: Job) -> RunResult | None:
-    if job.result is None:
-        return None
-    try:
-        return RunResult.from_json(json.loads(job.result))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # what is on the Job is not ours: find out again
+        if job.adopter not in (None, self._work.run_id):
+            raise Refused(Code.CONFLICT, f"Job {job.name} of run {self._work.run_id!r} is run {job.adopter}'s now")
+        return known(job, self._work.run_id)
 
 
 def _exists(error: Exception) -> bool:

@@ -53,6 +53,7 @@ class Listener:
         self._plane, self._attempt, self._again_at = plane, attempt, again_at
         self._before = dict(ends)
         self._fed: dict[Stream, int] = {}
+        self._taken: dict[Stream, int] = {}
         self.again = False
         self.transcript = Transcript()
         self.stderr = b""
@@ -60,14 +61,15 @@ class Listener:
     @property
     def ends(self) -> dict[Stream, int]:
         """Where the plane's streams end now."""
-        streams: set[Stream] = {*self._before, *self._fed}
-        return {stream: self._before.get(stream, 0) + self._fed.get(stream, 0) for stream in streams}
+        streams: set[Stream] = {*self._before, *self._taken}
+        return {stream: self._before.get(stream, 0) + self._taken.get(stream, 0) for stream in streams}
 
     async def log(self, chunk: LogChunk) -> None:
         self._hear(chunk)
         before = self._before.get(chunk.stream, 0)
         cursor = Heard(chunk.cursor, self._attempt, before, self._heard(chunk.stream))
         await self._plane.log(replace(chunk, offset=before + chunk.offset, cursor=cursor))
+        self._taken[chunk.stream] = chunk.offset + len(chunk.data)
 
     def _hear(self, chunk: LogChunk) -> None:
         """Once, however often the chunk is offered."""
@@ -93,7 +95,7 @@ class Listener:
         if position is None or heard is None or heard.attempt != self._attempt:
             return None
         self._before[stream] = heard.before
-        self._fed[stream] = position.offset - heard.before
+        self._fed[stream] = self._taken[stream] = position.offset - heard.before
         self._recall(heard.heard)
         return Position(position.offset - heard.before, heard.at)
 

@@ -14,13 +14,14 @@ import structlog
 
 from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
-from adapter.cluster.jobs import CANCEL, Job, Jobs, job_name, selector
+from adapter.cluster.jobs import CANCEL, Job, Jobs, selector
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.plane import Plane
 from adapter.plane.callbacks import CallbackPlane
+from adapter.reception import Reception
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.supervisor import Supervisor
 from adapter.verdict import plain_result
@@ -53,6 +54,8 @@ class Adapter:
         self._places: dict[str, Place] = {}
         self._elsewhere: dict[str, Adapter] = {}
         self._runs: dict[str, Supervisor] = {}
+        self._receptions: dict[str, Reception] = {}
+        self._closing = False
         self._over = anyio.Event()
 
     @property
@@ -116,7 +119,17 @@ class Adapter:
         """
         from adapter.agents import execute  # an agent's configuration is a heavy import: only for who runs agents
 
-        return await execute(self, context, plane or CallbackPlane())
+        plane, run_id = plane or CallbackPlane(), context.run_id
+        if run_id in self._receptions:
+            return _twice(run_id)
+        reception = self._receptions[run_id] = Reception(run_id, plane, self.limits)
+        if self._closing:
+            reception.let_go()
+        try:
+            return await execute(self, context, plane, reception)
+        finally:
+            del self._receptions[run_id]
+            self._ended()
 
     async def supervise(
         self,
@@ -129,8 +142,10 @@ class Adapter:
     ) -> RunResult:
         """Supervises one Job to be, in this or another namespace; `limits` are other ones than the adapter's own."""
         if work.run_id in self._runs:
-            text = f"run {work.run_id!r} is supervised here already"
-            return plain_result(work.run_id, Outcome.FAILED, Code.CONFLICT, text)
+            return _twice(work.run_id)
+        if self._closing or self._was_let_go(work.run_id):
+            text = "the adapter let go of the run before it was launched"
+            return plain_result(work.run_id, Outcome.DETACHED, Code.DETACHED, text)
         place = self._place(namespace or self.namespace)
         supervisor = Supervisor(
             work,
@@ -146,32 +161,50 @@ class Adapter:
             return await _uncancelled(supervisor, work.run_id)
         finally:
             del self._runs[work.run_id]
-            self._over.set()
-            self._over = anyio.Event()
+            self._ended()
 
-    async def cancel(self, run_id: str, why: str = "") -> bool:
+    def _was_let_go(self, run_id: str) -> bool:
+        return run_id in self._receptions and self._receptions[run_id].gone
+
+    def _ended(self) -> None:
+        self._over.set()
+        self._over = anyio.Event()
+
+    async def cancel(self, run_id: str, why: str = "", *, namespace: str | None = None) -> bool:
         """Cancels a run of this instance, whoever supervises it: written on its Job. False if there is no such Job.
 
-        Raises `AdapterError` when the API server did not take it.
+        `namespace` is where its Job is, if it is not ours and the run is not supervised here. Raises `AdapterError`
+        when the API server did not take it.
         """
-        job = await self.job_of(run_id)
+        for other in self._elsewhere.values():
+            if run_id in other._runs:
+                return await other.cancel(run_id, why, namespace=namespace)
+        jobs = self._jobs_of(run_id, namespace)
+        job = await self._job_of(run_id, jobs)
         if job is None:
             return False
-        await Jobs(self.connection, self.namespace, call=self.limits.call).annotate(job, CANCEL, why)
+        await jobs.annotate(job, CANCEL, why)
         return True
 
-    async def job_of(self, run_id: str) -> Job | None:
+    async def job_of(self, run_id: str, *, namespace: str | None = None) -> Job | None:
         """The Job that a run of this instance has now: its own, that of its second try, or one it has taken over.
 
         Raises `AdapterError` when the API server does not answer.
         """
-        jobs = Jobs(self.connection, self.namespace, call=self.limits.call)
+        return await self._job_of(run_id, self._jobs_of(run_id, namespace))
+
+    async def _job_of(self, run_id: str, jobs: Jobs) -> Job | None:
         supervisor = self._runs.get(run_id)
-        name = (supervisor.job if supervisor else None) or job_name(self.instance, run_id)
-        if found := await jobs.get(name):
+        if supervisor and supervisor.job and (found := await jobs.get(supervisor.job)):
             return found
-        theirs = [job for job in await jobs.all(selector(self.instance)) if run_id in (job.adopter, job.run_id)]
-        return next((job for job in theirs if job.adopter == run_id), theirs[-1] if theirs else None)
+        theirs = [job for job in await jobs.all(selector(self.instance)) if job.of_run == run_id]
+        live = [job for job in theirs if not job.over and job.result is None]
+        return next(reversed(live or theirs), None)
+
+    def _jobs_of(self, run_id: str, namespace: str | None) -> Jobs:
+        supervisor = self._runs.get(run_id)
+        place = supervisor.namespace if supervisor else namespace or self.namespace
+        return Jobs(self.connection, place, call=self.limits.call)
 
     async def at(self, kubeconfig: str) -> Adapter:
         """The adapter for an agent whose configuration names a cluster of its own; opened once, closed with this one.
@@ -180,26 +213,28 @@ class Adapter:
         """
         if kubeconfig and kubeconfig not in self._elsewhere:
             other = await Adapter.open(kubeconfig=kubeconfig, instance=self.instance, limits=self.limits)
-            if kubeconfig in self._elsewhere:  # somebody else was quicker
+            if self._elsewhere.setdefault(kubeconfig, other) is not other:  # somebody else was quicker
                 await other.aclose()
-            self._elsewhere.setdefault(kubeconfig, other)
         return self._elsewhere[kubeconfig] if kubeconfig else self
 
     def let_go(self, run_id: str) -> bool:
         """Detaches one run, if there is such a one: its `run` returns with the outcome `detached`, its Job goes on."""
-        if supervisor := self._runs.get(run_id):
-            supervisor.let_go()
+        supervisor, reception = self._runs.get(run_id), self._receptions.get(run_id)
+        for one in (reception, supervisor):
+            if one:
+                one.let_go()
         elsewhere = [other.let_go(run_id) for other in self._elsewhere.values()]
-        return supervisor is not None or any(elsewhere)
+        return supervisor is not None or reception is not None or any(elsewhere)
 
     async def aclose(self) -> None:
         """Lets go of every run, then closes the connection. May be called from any task."""
-        for other in self._elsewhere.values():
-            await other.aclose()
-        while self._runs:
-            for supervisor in self._runs.values():
-                supervisor.let_go()
+        self._closing = True
+        while self._runs or self._receptions:
+            for run_id in {*self._receptions, *self._runs}:
+                self.let_go(run_id)
             await self._over.wait()
+        for other in list(self._elsewhere.values()):
+            await other.aclose()
         for place in self._places.values():
             place.watching.cancel()
             await asyncio.wait([place.watching])
@@ -230,6 +265,10 @@ async def _uncancelled(supervisor: Supervisor, run_id: str) -> RunResult:
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return result
+
+
+def _twice(run_id: str) -> RunResult:
+    return plain_result(run_id, Outcome.FAILED, Code.CONFLICT, f"run {run_id!r} is supervised here already")
 
 
 def _first(error: BaseException) -> BaseException:

@@ -47,6 +47,7 @@ class LogStream:
         self._cursor = Cursor()
         self._reader: Follower | None = None
         self._courier = Courier(plane, self._spool, 0, limits, herald, stream)
+        self._drained = False
 
     @property
     def case(self) -> Case:
@@ -81,12 +82,15 @@ class LogStream:
 
     async def drain(self, kind: EndKind) -> None:
         """Reads what the follow has not; once at once, and once more when a pod in its grace period has ended."""
+        self._drained = True
         try:
             await self._read_on(self._watch.case, kind)
         finally:
             self._spool.close()
 
     async def _read_on(self, case: Case, kind: EndKind) -> None:
+        if case.pod is None and case.job.over and case.rejected is None and self._container == AGENT:
+            self._courier.note("log incomplete: no pod of the Job was seen")
         if case.pod and (kind is not EndKind.VERDICT or case.ever_ran):
             reader = self._reader_of(case.pod)
             read = Read.FAILED  # the tail's time may be up before it was read
@@ -113,6 +117,8 @@ class LogStream:
 
     def summary(self) -> LogSummary:
         """What became of the log."""
+        if not self._drained:
+            self._courier.note("log incomplete: there was no time left to read it to its end")
         return self._courier.summary()
 
     def _say_missing(self, read: Read, reader: Follower, case: Case) -> None:

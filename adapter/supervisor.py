@@ -32,7 +32,7 @@ from adapter.cluster.jobs import Jobs
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
-from adapter.launch import Launch, Launched
+from adapter.launch import Launch
 from adapter.limits import Limits
 from adapter.mouth import Heart, Herald
 from adapter.plane import Beat, Plane
@@ -40,6 +40,7 @@ from adapter.refusal import Refused
 from adapter.run import Outcome, RunResult
 from adapter.stream import LogStream
 from adapter.tail import Tail
+from adapter.takeover import Launched
 from adapter.verdict import plain_result, result_of
 from adapter.watch import Watch
 from adapter.work import Work
@@ -92,6 +93,11 @@ class Supervisor:
         )
 
     @property
+    def namespace(self) -> str:
+        """Where its Job is."""
+        return self._feed.namespace
+
+    @property
     def job(self) -> str | None:
         """The name of the run's Job, which can be one that another run has made; None before there is one."""
         return self._watch.case.job.name if self._watch else None
@@ -139,11 +145,11 @@ class Supervisor:
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
         with self._feed.subscribe(launched.job.name) as inbox:
-            case = Case(launched.job, self._limits)
+            case = Case(launched.job, self._limits, self._work.run_id)
             watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
             streams = self._streams(watch)
             await self._let_run(launched, watch, streams)
-            if launched.adopted:
+            if launched.adopted or not case.let_run:
                 watch.look_soon()  # it may have vanished just before we listened
 
             flows = [self._flow(stream) for stream in streams]
@@ -151,9 +157,9 @@ class Supervisor:
             self._phase = "watch"
             end = await self._traced("watch", lambda: self._until_end(watch, flows))
             if end.kind is EndKind.UNSEEN:
-                self._result = replace(self._result, message=end.text)
                 for flow in flows:
                     flow.deliver.cancel()
+                self._leave(end.text)
                 return
             await self._end_run(Tail(end, watch, self._jobs, self._belongings, self._limits, self._herald), end, flows)
 
@@ -164,8 +170,10 @@ class Supervisor:
             for flow in flows:
                 await flow.follow.wait()  # it hands over what it has received: nothing may be read before that
             await tail.stop()
-            for flow in flows:
-                await flow.stream.drain(end.kind)
+            await tail.find_pod()
+            async with anyio.create_task_group() as drains:
+                for flow in flows:
+                    drains.start_soon(flow.stream.drain, end.kind)
             for flow in flows:
                 await flow.deliver.wait()
         for flow in flows:
@@ -174,12 +182,19 @@ class Supervisor:
         with self._step("diagnose", time_is_up - anyio.current_time()):
             await tail.diagnose()
         await checkpoint()
+        if tail.taken():
+            self._leave(f"run {case.job.adopter} has taken Job {case.job.name} over")
+            return
         summaries = [flow.stream.summary() for flow in flows]
         accepted = await self._report(result_of(self._work.run_id, case, end, *summaries))
         await checkpoint()
         with self._step("clean up", self._limits.call * 2):
             if accepted:
                 await tail.clean_up(self._result, self._work)
+
+    def _leave(self, why: str) -> None:
+        """The run is not ours to report: somebody else will, or we, once it is asked for again."""
+        self._result = replace(self._result, message=why)
 
     async def _until_end(self, watch: Watch, flows: Sequence[Flow]) -> End:
         """Watches; and the end of the Job ends the follow, directly."""

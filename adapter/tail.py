@@ -43,6 +43,16 @@ class Tail:
                 self._herald.tell("job", f"the Job could not be stopped: {error}")
         await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)
 
+    async def find_pod(self) -> None:
+        """A Job can be over before its pod was told of: its log is there all the same."""
+        if self._end.kind is EndKind.OVER:
+            await self._watch.find_pod()
+
+    def taken(self) -> bool:
+        """Whether another run has taken the Job over, as far as the feed has said by now."""
+        self._watch.catch_up()
+        return self._watch.case.taken
+
     async def diagnose(self) -> None:
         """Looks once more where the streams may lag behind each other: why it ended matters, not only how."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
@@ -57,7 +67,7 @@ class Tail:
         Job over: before that a sidecar may still be at work.
         """
         case = self._watch.case
-        if case.job_gone or case.job.deleting or self._end.kind is EndKind.NEVER:
+        if self.taken() or case.job_gone or case.job.deleting or self._end.kind is EndKind.NEVER:
             return
         try:
             if not work.retain or self._end.kind is EndKind.VERDICT or case.suspended:

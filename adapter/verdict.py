@@ -177,8 +177,9 @@ def _by_pod_reason(case: Case) -> Verdict | None:
 def _deleted(case: Case, _: End) -> Verdict | None:
     if case.suspended:
         return Verdict(Outcome.FAILED, Code.JOB_SUSPENDED, f"Job {case.job.name} was suspended{_how(case)}")
-    own_end = case.pod is not None and case.pod.quiet and not case.pod.deleting and not case.pod_gone
-    if (case.job_gone or case.job.deleting) and not own_end:
+    if case.by_itself:
+        return None
+    if case.job_gone or case.job.deleting:
         return Verdict(Outcome.DELETED, Code.JOB_DELETED, f"Job {case.job.name} was deleted{_how(case)}")
     if case.pod and (case.pod.deleting or (case.pod_gone and not case.pod.quiet)):
         return Verdict(Outcome.DELETED, Code.POD_DELETED, f"pod {case.pod.name} was deleted{_how(case)}")

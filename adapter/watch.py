@@ -77,6 +77,17 @@ class Watch:
         if not await self._insist(self._end_job):
             await self._insist(lambda: self._jobs.suspend(self.case.job))
 
+    async def find_pod(self) -> None:
+        """Looks until there was an answer, where no pod was seen: a Job can be over before its pod was told of."""
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        while self.case.pod is None and not self.case.job_gone and not await self.look():
+            await backoff.wait()
+
+    def catch_up(self) -> None:
+        """Takes what the feed has said meanwhile."""
+        while (change := self._inbox.said()) is not None:
+            self._take(change)
+
     def look_soon(self) -> None:
         """Something hints at news that no watch may tell: a look of our own is due."""
         self._look_due = anyio.current_time()

@@ -57,11 +57,20 @@ def interpret(
     `stderr` is the end of the agent's second log. `resumed`: the run was to go on with an earlier session.
     `resumable`: the session outlives the pod. `secrets` are values that stand nowhere in what is returned.
     """
+    result = _with_its_beginning(result, transcript)
     stderr = last_bytes(stderr, STDERR_BYTES)
     finding = _own_end(result, transcript, stderr, resumed) if result.code in _OWN_END else _Finding()
     told = _with(result, finding)
     agent = _agent(transcript, stderr, finding, clear=told.code in _ENDS_SESSION or not resumable)
     return _redacted(replace(told, agent=agent), Redactor(secrets))
+
+
+def _with_its_beginning(result: RunResult, transcript: Transcript) -> RunResult:
+    """The result of a log that does not begin with the agent's first event: the kubelet has rotated it away."""
+    if not transcript.spoke or transcript.started or not result.log.complete:
+        return result
+    note = "log incomplete: its beginning was not there any more when it was read (rotated on the node)"
+    return replace(result, log=replace(result.log, complete=False, notes=(*result.log.notes, note)))
 
 
 def _own_end(result: RunResult, transcript: Transcript, stderr: str, resumed: bool) -> _Finding:

@@ -21,11 +21,16 @@ _OPAQUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_.:-]{16,}")
 _PLAIN = re.compile(r"/|https?:|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 
 
+_IN_ADDRESS = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
+"""The password in an address, such as a proxy's."""
+
+
 def secrets_of(context: RunContext, config: AgentConfig, content: Mapping[str, bytes]) -> list[str]:
     """The secret values of a run whose Secret has this content."""
     texts = {key: value.decode("utf-8", "replace") for key, value in content.items() if key.startswith("env.")}
     variables = {key.removeprefix("env."): value for key, value in texts.items()}
     found = [value for name, value in variables.items() if _is_secret(name, value, name in config.env)]
+    found += [password for value in variables.values() for password in _IN_ADDRESS.findall(value)]
     found += [value for server in config.mcp_servers.values() for value in _of_server(server)]
     found += [server.token.get_secret_value() for server in context.runtime_mcp or () if server.token]
     return [*found, *([context.auth_token.get_secret_value()] if context.auth_token else [])]

@@ -24,6 +24,7 @@ MOUNT: dict[str, Any] = {"name": "io", "mountPath": IO}
 _FIFO = f"{IO}/stderr"
 _NEW = f"{IO}/stderr.new"
 _COPY = f"{IO}/tail"
+_OPEN = f"{IO}/open"
 
 TRIES = 100
 """How often the agent looks for its relay, ten times a second. It is started later, and so finds it at once."""
@@ -34,7 +35,7 @@ RUN = "; ".join(
         "do sleep 0.1 2>/dev/null || sleep 1; n=$((n + 1)); done",
         # Opened for reading too: so opening waits for nobody, and a relay that restarts in between is no broken pipe.
         # Without a relay the agent runs all the same: its stderr is then where that of a container usually is.
-        f"if [ -p {_FIFO} ]; then exec 2<>{_FIFO}; else echo 'claude-k8s: nobody relays stderr' >&2; fi",
+        f"if [ -p {_FIFO} ]; then exec 2<>{_FIFO}; : >{_OPEN}; else echo 'claude-k8s: nobody relays stderr' >&2; fi",
         # From here on there is no shell: exit code and signals are the agent's own.
         f'exec "$@" <{IN}/{PROMPT}',
     )
@@ -53,14 +54,17 @@ RELAY = "; ".join(
         f"words={LAST_WORDS}; [ -w $words ] || words=/dev/null",
         f"(trap '' TERM; exec tail -c {TAIL} <{_COPY} >$words 3>&- 4<&-) & tail=$!",
         f"(trap '' TERM; exec tee {_COPY} <&4 3>&-) & tee=$!",
-        '[ -z "$over" ] || exec 3>&-',
-        "wait $tee",
-        # A relay that ends by itself has failed, and is started anew by the kubelet. What the FIFO holds is kept.
-        '[ -n "$over" ] || exit 1',
-        "wait $tee $tail 2>/dev/null; exit 0",  # bash has forgotten what it has waited for, and says so
+        # Once the agent has its end open ours is closed: the end of the agent is the end of the file for the readers.
+        f'until [ -n "$over" ] || [ -e {_OPEN} ]; do sleep 0.1 2>/dev/null || sleep 1; done; exec 3>&-',
+        # One that ends otherwise has failed: we fail with it, and are started anew. What the FIFO holds is kept.
+        'wait $tee; code=$?; [ -z "$over" ] || { wait $tee 2>/dev/null; code=0; }; [ $code = 0 ] || exit 1',
+        # And now nobody has our stdout open: a last line without its newline is a line for the runtime, at once.
+        "wait $tail 2>/dev/null; exec >&- 4<&-",
+        # Here until told to end: the kubelet would start us anew, and serve the log of that one.
+        'while [ -z "$over" ]; do sleep 1 & wait $!; done; exit 0',
     )
 )
-"""Says what comes out of the FIFO until it is told to end and the agent has ended; keeps the last words."""
+"""Says what comes out of the FIFO until the agent has ended, keeps the last words, and stays until told to end."""
 
 
 def sidecar(image: str, pull_policy: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,20 @@ def cli() -> None:
 
     Every option is also an environment variable, CLAUDE_K8S_NAME, and a line `name = value` in the configuration
     file; the command line wins over the environment, and that over the file.
+
+    `claude-k8s claude`, or a link to claude-k8s that is named claude, is the exception: it takes the claude CLI's own
+    command line, --help included, and is configured by variables and files alone (docs/drop-in.md).
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: whatever goes wrong is one line and an exit code. A link named `claude` is that command."""
+    given = sys.argv[1:] if arguments is None else arguments
     if arguments is None and Path(sys.argv[0]).name == "claude":
-        arguments = ["claude", *sys.argv[1:]]
-    sys.exit(_status(arguments))
+        given = ["claude", *given]
+    if given[:1] == ["claude"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # it dies of it without a word, as the CLI does
+    sys.exit(_status(given))
 
 
 def _status(arguments: list[str] | None) -> int:

@@ -72,19 +72,19 @@ class Cargo:
     def _kept(self, text: str) -> str | None:
         """The path of a file that the pod has as we do."""
         path, real = os.path.abspath(text), os.path.realpath(text)  # noqa: PTH100 - the path, links and all
-        if not self.shared or not _below(real, self.shared) or self._leads_out(Path(path)):
+        if not self.shared or not below(real, self.shared) or self._leads_out(Path(path)):
             return None
-        if not _below(path, self.shared):
+        if not below(path, self.shared):
             return real
         return text if self.here or os.path.isabs(text) else path  # noqa: PTH117 - of a text
 
     def _leads_out(self, path: Path) -> bool:
-        """Whether it is a bundle of skills that are links to what the pod does not have, as a control plane makes one."""
+        """Whether it is a bundle of links to skills that the pod does not have, as a control plane makes one."""
         try:
             links = [each for each in (path / ".claude" / "skills").iterdir() if each.is_symlink()]
         except OSError:
             return False
-        return any(not _below(os.path.realpath(link), str(self.shared)) for link in links)
+        return any(not below(os.path.realpath(link), str(self.shared)) for link in links)
 
     def _ship(self, path: Path) -> str:
         """Takes a file or directory along; where it is below the bundle's mount."""
@@ -105,8 +105,8 @@ class Cargo:
         size = sum(map(len, self.files.values()))
         if size > LIMIT or len(self.files) > MOST_FILES:
             raise InvalidRequest(
-                f"{str(named)!a} is too much to travel with a command line ({LIMIT // 1024} KiB, {MOST_FILES} files): put"
-                " it on the volume that the pod mounts"
+                f"{str(named)!a} is too much to travel with a command line ({LIMIT // 1024} KiB, {MOST_FILES} files):"
+                " put it on the volume that the pod mounts"
             )
 
 
@@ -125,7 +125,7 @@ def shared_volume(config: AgentConfig, own: SelfPod | None) -> str | None:
     return mount if ours else None
 
 
-def _below(path: str, directory: str) -> bool:
+def below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(f"{directory.rstrip('/')}/")
 
 

@@ -96,7 +96,9 @@ def _refuse_callbacks(request: Mapping[str, Any], line: Line) -> None:
 
 
 def _has_sdk_server(line: Line) -> bool:
-    given = [_object(word.text.encode("utf-8", "replace")) for word in words(line.argv) if word.option == "--mcp-config"]
+    given = [
+        _object(word.text.encode("utf-8", "replace")) for word in words(line.argv) if word.option == "--mcp-config"
+    ]
     servers = [one for document in given for one in _values(document.get("mcpServers"))]
     return any(isinstance(one, dict) and one.get("type") == "sdk" for one in servers)
 
@@ -119,7 +121,7 @@ def _object(line: bytes) -> Mapping[str, Any]:
 
 
 class _Source:
-    """Stdin, by its descriptor: a caller may have closed it, or made it non-blocking. `heard` is what was handed out."""
+    """Stdin, by its descriptor: a caller may have closed it, or made it non-blocking."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -127,6 +129,7 @@ class _Source:
 
     @property
     def heard(self) -> bytes:
+        """What was handed out, line by line."""
         return bytes(self._held[: self._handed])
 
     def begins(self, seconds: float) -> bool:

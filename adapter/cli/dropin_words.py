@@ -117,9 +117,12 @@ class Line:
 
     def value_of(self, option: str) -> str | None:
         """The value that the option has last."""
-        found = [value for name, _, value in (text.partition("=") for text in self._plain) if name == option and value]
-        after = [value for name, value in zip(self._plain, self._plain[1:], strict=False) if name == option]
-        return (after or found or [None])[-1]
+        found: str | None = None
+        for text, following in zip(self._plain, [*self._plain[1:], None], strict=True):
+            name, joined, value = text.partition("=")
+            if name == option:
+                found = value if joined else following
+        return found
 
 
 def _is_option(text: str) -> bool:

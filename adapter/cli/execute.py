@@ -16,7 +16,9 @@ from adapter.cli.settings import CONTEXT, cluster_options, output_options, setti
 
 @click.command(context_settings=CONTEXT)
 @context_option
-@setting("--result", type=click.File("w"), help="Where to write what a control plane stores of the run, as JSON.")
+@setting(
+    "--result", type=click.File("w", lazy=False), help="Where to write what a control plane stores of the run, as JSON."
+)
 @cluster_options
 @output_options
 def execute(context_file: str, **options: Any) -> int:

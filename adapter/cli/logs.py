@@ -55,10 +55,14 @@ async def _show(adapter: Adapter, job: Job, output: Output, follow: bool) -> Non
     pod = await _pod(jobs, job, follow)
     if pod is None:
         return
+    logs = [_Log(adapter, jobs, job, pod, "stdout", AGENT, output)]
+    if pod.container(STDERR):
+        logs.append(_Log(adapter, jobs, job, pod, "stderr", STDERR, output))
     async with anyio.create_task_group() as group:
-        group.start_soon(_Log(adapter, jobs, job, pod, "stdout", AGENT, output).show, follow)
-        if pod.container(STDERR):
-            group.start_soon(_Log(adapter, jobs, job, pod, "stderr", STDERR, output).show, follow)
+        for log in logs:
+            group.start_soon(log.show, follow)
+    if problems := [log.problem for log in logs if log.problem]:
+        raise AdapterError("; ".join(problems))
 
 
 async def _pod(jobs: Jobs, job: Job, follow: bool) -> Pod | None:
@@ -67,6 +71,13 @@ async def _pod(jobs: Jobs, job: Job, follow: bool) -> Pod | None:
         if pods or not follow or await jobs.get(job.name) is None:
             return pods[-1] if pods else None
         await anyio.sleep(LOOK)
+
+
+_WHY = {
+    Read.FAILED: "the API server or the kubelet did not answer",
+    Read.GONE: "its pod is gone",
+    Read.NOT_YET: "its container has not started yet",
+}
 
 
 class _Log:
@@ -78,6 +89,7 @@ class _Log:
         self._jobs, self._job, self._container, self._stream, self._output = jobs, job, container, stream, output
         self._pending: list[Batch] = []
         self._offset = 0
+        self.problem = ""
         place = adapter.connection, adapter.namespace, pod.name, container
         limits = adapter.limits
         self._reader = Follower(*place, cursor=Cursor(), limits=limits, put=self._pending.extend, room=self._print)
@@ -90,8 +102,11 @@ class _Log:
             await self._print()
             if self._reader.refused:
                 break
-        if await self._reader.rest(10.0) is Read.REFUSED:
-            raise AdapterError(f"the log may not be read: {self._reader.refused}")
+        read = await self._reader.rest(LOOK * 10)
+        if read is Read.REFUSED:
+            self.problem = f"the {self._stream} log may not be read: {self._reader.refused}"
+        elif read is not Read.WHOLE:
+            self.problem = f"the {self._stream} log could not be read to its end: {_WHY[read]}"
         self._reader.finish()
         await self._print()
 
@@ -111,6 +126,9 @@ class _Log:
     async def _print(self) -> None:
         batches, self._pending[:] = list(self._pending), []
         for batch in batches:
+            if batch.gap:
+                click.echo(f"claude-k8s: {batch.gap}", err=True)
+                continue
             chunk = LogChunk(offset=self._offset, data=batch.data, cursor=batch.cursor, stamp="", stream=self._stream)
             self._offset += len(batch.data)
             await self._output.log(chunk)

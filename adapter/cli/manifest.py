@@ -10,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from adapter.agent import checks
 from adapter.agents import own_pod_of, prepare
 from adapter.cli.clusters import choice_of, connected, default_instance, run_loop
 from adapter.cli.contexts import context_option, read_context
@@ -38,8 +39,9 @@ def manifest(context_file: str, *, server: bool, diff: bool, **options: Any) -> 
         if not (server or diff or "KUBERNETES_SERVICE_HOST" in os.environ):  # no cluster is needed, nothing inherited
             return (await prepare(context, options["instance"] or default_instance(), None)).work, None
         async with connected(choice_of(options)) as adapter:
-            attempt = await prepare(context, adapter.instance, await own_pod_of(adapter))
-            place = adapter.connection, attempt.config.namespace or adapter.namespace
+            own = await own_pod_of(adapter)
+            attempt = await prepare(context, adapter.instance, own, namespace=adapter.namespace)
+            place = adapter.connection, attempt.config.namespace
             return attempt.work, await _asked(attempt.work, Jobs(*place, call=adapter.limits.call), server, diff)
 
     work, found = run_loop(made())
@@ -60,7 +62,8 @@ async def _asked(work: Work, jobs: Jobs, server: bool, diff: bool) -> Object | N
 def _print_diff(work: Work, live: Object | None) -> int:
     if live is None:
         raise InvalidRequest(f"there is no Job {work.name} to compare with")
-    ours, theirs = _yaml(_plain(work.manifest)), _yaml(_plain(_only_what(work.manifest, live)))
+    wanted = {**work.manifest, "spec": {**work.manifest["spec"], "suspend": False}}  # as it is once it was let run
+    ours, theirs = _yaml(_plain(wanted)), _yaml(_plain(_only_what(wanted, live)))
     sides = theirs.splitlines(), ours.splitlines(), "in the cluster", "from the context"
     lines = list(difflib.unified_diff(*sides, lineterm=""))
     for line in lines:
@@ -69,12 +72,22 @@ def _print_diff(work: Work, live: Object | None) -> int:
 
 
 def _only_what(wanted: Any, live: Any) -> Any:
-    """The live object without what the cluster has added: defaults are no difference."""
+    """The live object without what the cluster has added: defaults are no difference, nor another way to write one."""
+    if isinstance(wanted, str) and isinstance(live, str) and _same_amount(wanted, live):
+        return wanted
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         return {name: _only_what(value, live[name]) for name, value in wanted.items() if name in live}
     if isinstance(wanted, list | tuple) and isinstance(live, list) and len(wanted) == len(live):
         return [_only_what(one, other) for one, other in zip(wanted, live, strict=True)]
     return live
+
+
+def _same_amount(one: str, other: str) -> bool:
+    """Whether both are one quantity: the API server writes 4000m as 4."""
+    try:
+        return checks.amount(one) == checks.amount(other)
+    except (ValueError, KeyError):
+        return False
 
 
 def _contents(work: Work) -> Iterator[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-from anyio import to_thread
 
 from adapter.plane import Event, LogChunk, Stream
 from adapter.run import Outcome, RunResult
@@ -53,8 +53,31 @@ def write(data: bytes, stream: Stream = "stdout") -> None:
 
 
 async def write_soon(data: bytes, stream: Stream = "stdout") -> None:
-    """`write` off the loop: a reader that is slow must not hold up the watch."""
-    await to_thread.run_sync(write, data, stream, abandon_on_cancel=True)
+    """`write` off the loop: a slow reader must not hold up the watch, nor, where it reads no more, our own end."""
+    loop = asyncio.get_running_loop()
+    written: asyncio.Future[None] = loop.create_future()
+    # A daemon: nobody waits for it. A thread of a pool would be waited for when the process ends.
+    threading.Thread(target=_write, args=(data, stream, loop, written), daemon=True).start()
+    await written
+
+
+def _write(data: bytes, stream: Stream, loop: asyncio.AbstractEventLoop, written: asyncio.Future[None]) -> None:
+    error: Exception | None = None
+    try:
+        write(data, stream)
+    except Exception as raised:  # noqa: BLE001 - whoever awaits it is told
+        error = raised
+    with suppress(RuntimeError):  # the loop is closed: nobody does
+        loop.call_soon_threadsafe(_settle, written, error)
+
+
+def _settle(written: asyncio.Future[None], error: Exception | None) -> None:
+    if written.done():
+        return
+    if error:
+        written.set_exception(error)
+    else:
+        written.set_result(None)
 
 
 class _Text:
@@ -110,7 +133,7 @@ class _Json:
 
 
 class _People(_Text):
-    """An agent's transcript as people read it. Unless it is `sure` to be one, only a log that begins so is taken for it."""
+    """An agent's transcript as people read it. Unless it is `sure` to be one, only a log that begins so is one."""
 
     def __init__(self, *, quiet: bool, sure: bool) -> None:
         super().__init__(quiet=quiet)
@@ -131,14 +154,6 @@ class _People(_Text):
         await super().result(result)
 
 
-class _Streams(_Text):
-    """stdout and stderr as they are; of the run itself only what the program could not say for itself."""
-
-    async def result(self, result: RunResult) -> None:
-        if result.exit_code is None or not self._quiet:
-            await super().result(result)
-
-
 def is_transcript(data: bytes) -> bool:
     """Whether a log begins as an agent's transcript does."""
     begin = data.lstrip()[:200].replace(b" ", b"")
@@ -156,6 +171,3 @@ def output_of(*, json_lines: bool, raw: bool, quiet: bool, agent: bool = False) 
     if json_lines:
         return _Json(quiet=quiet)
     return _Text(quiet=quiet) if raw else _People(quiet=quiet, sure=agent)
-
-
-as_streams: Callable[..., Output] = _Streams

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from adapter.backoff import Backoff
 from adapter.cli.clusters import choice_of, connected, run_loop
 from adapter.cli.settings import CONTEXT, cluster_options
 from adapter.cluster.belongings import Belongings, Lock, agent_key
-from adapter.cluster.jobs import Job, Jobs
+from adapter.cluster.jobs import AGENT_LABEL, MANAGED_BY, MANAGED_LABEL, Job, Jobs
 from adapter.cluster.pods import Pod
 from adapter.service import Adapter
 
@@ -27,12 +28,12 @@ class Found:
 
     key: str
     lock: Lock | None
-    job: Job | None
+    jobs: tuple[Job, ...]
     pods: tuple[Pod, ...]
 
     @property
-    def alive(self) -> bool:
-        return bool(self.pods) or (self.job is not None and not self.job.over)
+    def free(self) -> bool:
+        return self.lock is None and not self.jobs and not self.pods
 
 
 @click.command(context_settings=CONTEXT)
@@ -54,26 +55,36 @@ def release(agent: str, company: str, *, force: bool, yes: bool, **options: Any)
             found = await _find(adapter, agent, company)
             for line in _plan(found, force=force):
                 click.echo(line)
-            if found.lock is None and not found.alive:
+            if found.free:
                 return 0
-            if not yes and not await anyio.to_thread.run_sync(lambda: click.confirm("Do it?", err=True)):
+            if not yes and not await anyio.to_thread.run_sync(_agreed):
                 return 1
-            await _free(adapter, found, force=force)
-            click.echo("freed")
-            return 0
+            return await _free(adapter, found, force=force)
 
     return run_loop(work())
 
 
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to ask: say --yes")
+    return click.confirm("Do it?", err=True)
+
+
 async def _find(adapter: Adapter, agent: str, company: str) -> Found:
+    found = Found(agent_key(company, agent), None, (), ())
+    for key in filter(_is_label, dict.fromkeys((found.key, agent.lower()))):
+        found = found if not found.free else await _found(adapter, key)
+    return found
+
+
+async def _found(adapter: Adapter, key: str) -> Found:
     jobs, belongings = _doors(adapter)
-    for key in dict.fromkeys((agent_key(company, agent), agent.lower())):
-        lock = await belongings.locked(key) if _is_label(key) else None
-        pods = tuple(pod for pod in await jobs.pods_of_agent(key) if not pod.over) if _is_label(key) else ()
-        if lock or pods:
-            job = await jobs.get(lock.job) if lock else None
-            return Found(key, lock, job if job and lock and job.uid == lock.job_uid else None, pods)
-    return Found(agent_key(company, agent), None, None, ())
+    lock = await belongings.locked(key)
+    pods = tuple(pod for pod in await jobs.pods_of_agent(key) if not pod.over)
+    held = [await jobs.get(lock.job)] if lock and lock.job else []
+    theirs = [job for job in await jobs.all(f"{MANAGED_LABEL}={MANAGED_BY},{AGENT_LABEL}={key}") if not job.suspended]
+    live = {job.uid: job for job in (*held, *theirs) if job and not job.over}
+    return Found(key, lock, tuple(live.values()), pods)
 
 
 def _is_label(key: str) -> bool:
@@ -81,50 +92,56 @@ def _is_label(key: str) -> bool:
 
 
 def _plan(found: Found, *, force: bool) -> Iterator[str]:
-    if found.lock is None and not found.alive:
+    if found.free:
         yield f"agent {found.key} is free"
         return
     if found.lock:
-        run = found.lock.run_id or "unknown"
-        yield f"agent {found.key} is held by Job {found.lock.job} (run {run}): {_state(found.job)}"
+        yield f"agent {found.key} is held by Job {found.lock.job} (run {found.lock.run_id or 'unknown'})"
+    for job in found.jobs:
+        yield f"Job {job.name}: {_state(job)}"
     for pod in found.pods:
         yield f"pod {pod.name} on node {pod.node or 'none'}: {pod.phase}{', being deleted' if pod.deleting else ''}"
-    if found.job and not found.job.over:
-        yield f"will delete Job {found.job.name}: whatever still runs in its pod is ended"
+    for job in found.jobs:
+        yield f"will delete Job {job.name}: whatever still runs in its pod is ended"
     if force and found.pods:
-        yield "will delete by force, after their grace period, pods that stay: on a lost node they may go on all the same"
+        yield "will delete by force, after their grace period, pods that stay: on a lost node they may go on"
     if found.lock:
         yield f"will delete the lock {found.lock.name}"
 
 
-def _state(job: Job | None) -> str:
-    if job is None:
-        return "the Job is gone"
-    if job.over:
-        return "the Job is over"
+def _state(job: Job) -> str:
     return "never let run" if job.suspended else "being deleted" if job.deleting else "running, as far as is known"
 
 
-async def _free(adapter: Adapter, found: Found, *, force: bool) -> None:
+async def _free(adapter: Adapter, found: Found, *, force: bool) -> int:
+    """Does it; what stays is said, and is exit code 1."""
     jobs, belongings = _doors(adapter)
-    if found.job and not found.job.over:
-        await jobs.delete(found.job, "Background")
-    if force:
-        await _end_pods(adapter, found)
+    for job in found.jobs:
+        await jobs.delete(job, "Background")
+    left = await _left(jobs, found, FORCED if force else 0.0)
+    for pod in left if force else ():
+        await jobs.end_pod(pod)
     if found.lock:
         await belongings.free(found.lock)
+    for pod in () if force else left:
+        click.echo(
+            f"pod {pod.name} has not ended yet: the agent's next run waits for it (--force, if its node is lost)"
+        )
+    click.echo("freed" if force or not left else "the lock is freed")
+    return 1 if left and not force else 0
 
 
-async def _end_pods(adapter: Adapter, found: Found) -> None:
-    jobs, _ = _doors(adapter)
-    patience = max((pod.grace for pod in found.pods), default=0) + FORCED
-    pace = Backoff(0.2, 2.0)
-    with anyio.move_on_after(patience):
-        while any(not pod.over for pod in await jobs.pods_of_agent(found.key)):
+async def _left(jobs: Jobs, found: Found, beyond: float) -> list[Pod]:
+    """Those of the pods that were found, and only those, which are still there after their grace period."""
+    pace, ours = Backoff(0.2, 2.0), {pod.uid for pod in found.pods}
+    left: list[Pod] = []
+    with anyio.move_on_after(max((pod.grace for pod in found.pods), default=0) + beyond):
+        while True:
+            left = [pod for pod in await jobs.pods_of_agent(found.key) if pod.uid in ours and not pod.over]
+            if not left:
+                break
             await pace.wait()
-        return
-    for pod in await jobs.pods_of_agent(found.key):
-        await jobs.end_pod(pod)
+    return left
 
 
 def _doors(adapter: Adapter) -> tuple[Jobs, Belongings]:

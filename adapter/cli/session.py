@@ -23,7 +23,10 @@ Start = Callable[[Adapter, Plane], Awaitable[RunResult]]
 
 
 class Session:
-    """`start` begins the run; `again` says how to come back to it. SIGTERM lets go, or cancels like Ctrl-C."""
+    """`start` begins the run; `again` says how to come back to it. SIGTERM lets go, or cancels like Ctrl-C.
+
+    `signal` is the last signal that has reached the run.
+    """
 
     def __init__(
         self, run_id: str, choice: Choice, output: Output, start: Start, again: str, *, term_cancels: bool = False
@@ -31,15 +34,18 @@ class Session:
         self._run_id, self._choice, self._output, self._start, self._again = run_id, choice, output, start, again
         self._plane = CallbackPlane(on_log=output.log, on_event=output.event)
         self._term_cancels = term_cancels
-        self._interrupted = False
+        self.signal: signal.Signals | None = None
+        self._interrupted = self._over = False
         self._running: asyncio.Task[RunResult | None] | None = None
-        self._let_go: Callable[[], None] | None = None
+        self._let_go: Callable[[], bool] | None = None
 
     async def run(self) -> RunResult | None:
         """The run's result; None if it was interrupted before there was one."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGTERM, self._interrupt if self._term_cancels else self._detach)
+        on_term = self._interrupt if self._term_cancels else self._detach
+        for number, handler in ((signal.SIGINT, self._interrupt), (signal.SIGTERM, on_term), (signal.SIGHUP, on_term)):
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, self._hear, number, handler)
         self._running = asyncio.create_task(self._run())
         try:
             result = await self._running
@@ -47,14 +53,22 @@ class Session:
             return None
         await self._output.result(result) if result else None
         if result and result.outcome is Outcome.DETACHED:
-            self._output.say(self._how_to_come_back())
+            self._output.say(self.how_to_come_back())
         return result
 
+    def _hear(self, number: signal.Signals, handler: Callable[[], None]) -> None:
+        if not self._over:
+            self.signal = number
+            handler()
+
     async def _run(self) -> RunResult | None:
-        # A pipe that is not read for minutes (`| less`) must not be given the same lines twice: no deadline for it.
-        async with connected(self._choice, Limits(sink=math.inf)) as adapter:
+        # A pipe that is not read for minutes (`| less`) must not be given the same lines twice, and must be given the
+        # last ones too: no deadline for it, not even after the run's end.
+        async with connected(self._choice, Limits(sink=math.inf, tail=math.inf)) as adapter:
             self._let_go = lambda: adapter.let_go(self._run_id)
-            return await self._start(adapter, self._plane)
+            result = await self._start(adapter, self._plane)
+            self._over = True
+            return result
 
     def _interrupt(self) -> None:
         """Ctrl-C: cancels the run; a second one lets go of it."""
@@ -66,12 +80,11 @@ class Session:
         self._plane.cancel("interrupted")
 
     def _detach(self) -> None:
-        if self._let_go:
-            self._let_go()
-        elif self._running:
+        """Lets go of the run; where there is none yet, there will be none."""
+        if not (self._let_go and self._let_go()) and self._running:
             self._running.cancel()
 
-    def _how_to_come_back(self) -> str:
+    def how_to_come_back(self) -> str:
         """How to come back. Not the command line itself: a variable on it may be secret."""
         if self._choice.local and running_local() is None:
             return "the embedded cluster ends with this command, and the run with it"
@@ -95,4 +108,5 @@ def exit_code(result: RunResult | None) -> int:
     if result.outcome is Outcome.SUCCEEDED:
         return 0
     # An agent that ends with 0 can have failed by its own words.
-    return result.exit_code or (1 if result.outcome is Outcome.FAILED and result.agent is not None else 125)
+    by_its_words = result.outcome is Outcome.FAILED and result.agent is not None and result.exit_code == 0
+    return result.exit_code or (1 if by_its_words else 125)

@@ -97,6 +97,11 @@ class Job:
     session: str | None = None
 
     @property
+    def of_run(self) -> str | None:
+        """The run whose Job it is now: the one that has taken it over, else the one that made it."""
+        return self.adopter or self.run_id
+
+    @property
     def over(self) -> bool:
         """Whether a condition says that the Job has ended."""
         return self.complete or self.failed is not None

@@ -53,6 +53,16 @@ class Inbox:
         except anyio.EndOfStream:
             raise FeedDied("the feed ended by a fault of its own") from None
 
+    def said(self) -> Change | None:
+        """A change that is there already; None if none is."""
+        while True:
+            try:
+                change = self.receive.receive_nowait()
+            except (anyio.WouldBlock, anyio.EndOfStream):
+                return None
+            if change:
+                return change
+
 
 class FeedDied(Exception):
     """The feed ended by a fault of its own; the runs that watch through it cannot go on."""

@@ -52,7 +52,7 @@ class Event:
     kind: str
     message: str
     at: float
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import yaml
 
+from adapter.cluster.connection import MERGE_PATCH
 from adapter.cluster.rbac import Right, rules
 from tests.contract.conftest import Object, Place
 
@@ -20,6 +21,12 @@ PLURALS = {"ServiceAccount": "serviceaccounts", "Role": "roles", "RoleBinding": 
 async def documented(place: Place) -> None:
     """Creates what docs/deploy/role.yaml says, in the place's namespace."""
     await _create(place, ROLE.read_text())
+
+
+async def restricted(place: Place) -> None:
+    """Enforces restricted Pod Security in the place's namespace."""
+    labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await place.ask("PATCH", f"/api/v1/namespaces/{place.namespace}", labels, content_type=MERGE_PATCH)
 
 
 async def granted(place: Place, rights: Iterable[Right]) -> None:

@@ -11,7 +11,8 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import psutil
@@ -22,9 +23,16 @@ from adapter.cluster.connection import ApiError, Connection
 from adapter.cluster.credentials import Source
 from adapter.local import LocalCluster, Timing
 
+if TYPE_CHECKING:
+    from tests.contract.agents import Agents
+
 Object = dict[str, Any]
 
 RUNNING = "pod: phase Running, main running"
+BURST = 64 * 1024 * 1024
+"""Bytes of a log before it is rotated. A kubelet looks each 10 s, so that what comes at once stays in one file."""
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes of a line of a command's output: a chunk of an agent's log is one."""
 
 
 @dataclass
@@ -91,15 +99,20 @@ class Place:
 
     async def start(self, *arguments: str, environment: dict[str, str] | None = None) -> asyncio.subprocess.Process:
         """Begins `claude-k8s run` here. Its signals are its own."""
-        given = ["run", "--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments]
+        return await self.command("run", *arguments, environment=environment)
+
+    async def command(
+        self, name: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
+        """Begins any of the commands here, with nobody at the keyboard."""
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "adapter.cli",
-            *given,
+            *(sys.executable, "-m", "adapter.cli", name),
+            *("--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONWARNINGS": _warnings(self.real), **(environment or {})},
+            limit=LONGEST_LINE,
         )
 
     async def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Ended:
@@ -295,9 +308,19 @@ CLUSTERS = ["embedded", pytest.param("real", marks=pytest.mark.cluster)]
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     """An empty namespace of an embedded or of the real cluster."""
     real = request.param == "real"
-    opened = _real() if real else _embedded()
+    opened = _real() if real else embedded()
     async for place in opened:
         yield place
+
+
+@pytest.fixture
+def agents(place: Place, tmp_path: Path) -> Agents:
+    """The same place, with the fake `claude`."""
+    from tests.contract import agents
+
+    if place.real and not agents.IMAGE:
+        pytest.skip("set CLAUDE_K8S_FAKE_IMAGE to an image of tests/fake/Dockerfile that the nodes have")
+    return agents.Agents(place, tmp_path)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package", params=CLUSTERS)
@@ -306,7 +329,7 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     real = request.param == "real"
     tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
     plays = [item.obj.__wrapped__ for item in tests if _is_scene(item, request.param)]
-    async for place in _real() if real else _embedded():
+    async for place in _real() if real else embedded():
         stage = Stage(place)
         watches = {path: asyncio.Event() for path in (place.jobs, f"{place.core}/pods")}
         recorders = [asyncio.create_task(stage.record(path, begun)) for path, begun in watches.items()]
@@ -323,11 +346,14 @@ def _is_scene(item: pytest.Function, cluster: str) -> bool:
     return hasattr(item, "callspec") and item.callspec.params.get("stage") == cluster
 
 
-async def _embedded() -> AsyncIterator[Place]:
-    async with LocalCluster(timing=Timing.real()) as cluster:
+async def embedded(rotate_bytes: int = BURST) -> AsyncIterator[Place]:
+    """An embedded cluster of one's own."""
+    async with LocalCluster(timing=Timing.real(), rotate_bytes=rotate_bytes) as cluster:
         connection = await Connection.open(Source(str(cluster.kubeconfig)), deadline=10)
-        yield Place(str(cluster.kubeconfig), "default", connection, real=False)
-        await connection.close()
+        try:
+            yield Place(str(cluster.kubeconfig), "default", connection, real=False)
+        finally:
+            await connection.close()
 
 
 async def _real() -> AsyncIterator[Place]:

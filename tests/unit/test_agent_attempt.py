@@ -23,7 +23,7 @@ async def attempt(config: dict[str, Any] | None = None, *, number: int = 1, own:
     container = {"name": "paperclip", "image": "paperclip:1"}
     pod = {"metadata": {"name": "p-0", "namespace": "agents"}, "spec": {"containers": [container]}}
     context = RunContext.parse(given | {"config": settings} | more)
-    return await prepare(context, "somebody", SelfPod.of(pod) if own else None, number)
+    return await prepare(context, "somebody", SelfPod.of(pod) if own else None, number=number)
 
 
 def skill_at(root: Path, name: str) -> dict[str, Any]:

@@ -38,6 +38,10 @@ def test_what_people_read_is_none(value: str) -> None:
     assert found({"env": {"PLACE": value}}) == []
 
 
+def test_a_password_in_an_address_is_one() -> None:
+    assert found(content={"HTTPS_PROXY": "http://u:hush-hush@proxy:3128"}) == ["hush-hush"]
+
+
 def test_tokens_of_the_run_and_of_its_tool_servers() -> None:
     servers = {"x": {"command": "x", "env": {"A": "of-env"}}, "y": {"url": "http://y", "headers": {"B": "of-headers"}}}
     runtime = {"servers": [{"name": "z", "url": "http://z", "token": "of-runtime"}]}

@@ -183,6 +183,16 @@ def test_an_unterminated_last_line_is_shown(pod: Pod) -> None:
     assert pod.words.read_bytes() == b"last"
 
 
+def test_its_stdout_ends_with_the_agent_so_that_such_a_line_is_read_at_once(pod: Pod) -> None:
+    relay = started(pod)
+    ended(pod.agent("sh", "-c", "printf last >&2"))
+
+    until(lambda: not Path(f"/proc/{relay.pid}/fd/1").exists())
+    holders = [child for child in psutil.Process(relay.pid).children() if Path(f"/proc/{child.pid}/fd/1").exists()]
+    assert (relay.poll(), holders) == (None, []), "it stays, and nobody holds its stdout"
+    assert pod.out("relay") == b"last"
+
+
 def test_200_kib_of_stderr_hold_nobody_up_and_the_last_words_are_kept(pod: Pod) -> None:
     relay = started(pod)
     agent = pod.agent("sh", "-c", "yes 0123456789abcde | head -c 204800 >&2; echo end >&2; exit 4")
@@ -268,11 +278,15 @@ def test_a_fifo_that_cannot_be_made_ends_the_relay(pod: Pod) -> None:
 
 def test_a_relay_that_fails_is_not_taken_for_one_that_is_over(pod: Pod) -> None:
     relay = started(pod)
-    until(lambda: children_of(relay))
-    for child in children_of(relay):
-        os.kill(child, signal.SIGKILL)
+    agent, told = parrot(pod)
+    with told:
+        told.write(b"begun\n")
+        until(lambda: pod.out("relay") == b"begun\n")
+        for child in children_of(relay):
+            os.kill(child, signal.SIGKILL)
 
-    assert ended(relay) == 1
+        assert ended(relay) == 1
+    assert ended(agent) == 0
 
 
 def children_of(process: Process) -> list[int]:

@@ -40,7 +40,7 @@ def code_at(made: Case, at: float) -> Code | None:
         (pod(waiting("ErrImageNeverPull", "not present"), phase="Pending"), Code.IMAGE_PULL),
         (pod(waiting("CreateContainerConfigError", 'secret "X" not found'), phase="Pending"), Code.CONFIG_ERROR),
         (pod(waiting("CreateContainerError", "seccomp"), phase="Pending"), Code.CONFIG_ERROR),
-        (pod(waiting("RunContainerError", "no such file")), Code.CONFIG_ERROR),
+        (pod(waiting("RunContainerError", "no such file")), Code.START_ERROR),
         (pod(init=(waiting("ErrImagePull", name="setup"),), phase="Pending"), Code.IMAGE_PULL),
         (unscheduled(), Code.UNSCHEDULABLE),
     ],

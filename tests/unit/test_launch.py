@@ -11,9 +11,9 @@ import pytest
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import INSTANCE_LABEL, REQUEST, RUN_ID
 from adapter.errors import Code
-from adapter.launch import _result
 from adapter.refusal import refusal_of
 from adapter.run import Outcome, RunRequest, RunResult
+from adapter.takeover import result_on
 from adapter.work import hash_of, instance_name, plain_work
 from tests.unit.raws import job
 
@@ -70,11 +70,11 @@ def test_an_instance_is_a_label(text: str, name: str) -> None:
 def test_an_earlier_result_is_read_back() -> None:
     earlier = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="fine")
 
-    assert _result(replace(job(), result=json.dumps(earlier.to_json()))) == earlier
+    assert result_on(replace(job(), result=json.dumps(earlier.to_json()))) == earlier
 
 
 @pytest.mark.parametrize(
     "text", [None, "", "{", "7", "[]", "{}", '{"outcome": "splendid", "code": "ok"}', '{"log": 7}']
 )
 def test_what_is_no_result_is_found_out_again(text: str | None) -> None:
-    assert _result(replace(job(), result=text)) is None
+    assert result_on(replace(job(), result=text)) is None

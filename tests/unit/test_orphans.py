@@ -1,4 +1,4 @@
-"""The Job of a lost run: taken over, waited for or removed, by what its labels say; the nine cases of `classifyOrphan`."""
+"""The Job of a lost run: taken over, waited for or removed, by its labels: all nine cases of `classifyOrphan`."""
 
 from __future__ import annotations
 

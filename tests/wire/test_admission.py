@@ -15,7 +15,7 @@ import pytest
 
 from adapter import Adapter, Code, Outcome, RunResult
 from adapter.cluster.connection import MERGE_PATCH
-from adapter.cluster.jobs import RESULT, job_name
+from adapter.cluster.jobs import RESULT, Job, job_name
 from adapter.local import Fault, LocalCluster
 from adapter.work import Work
 from tests.recorder import Recorder
@@ -163,6 +163,7 @@ async def test_a_finished_holder_is_not_waited_for(agents: Site, command: str, c
 
 async def test_a_finished_holder_that_is_being_deleted_is_not_waited_for(agents: Site) -> None:
     assert (await begin(agents, agent_work("one", "false", retain=60), Recorder())).code is Code.EXIT_CODE
+    await agents.cluster.until(lambda c: all(Job.of(job).over for job in c.list("jobs")))
     path = f"/apis/batch/v1/namespaces/default/jobs/{job_name('default', 'one')}"
     held = {"metadata": {"finalizers": ["example.com/hold"]}}
     await agents.adapter.connection.call("PATCH", path, body=held, content_type=MERGE_PATCH, deadline=3)
@@ -376,9 +377,10 @@ async def test_a_launcher_that_is_killed_when_its_job_runs(agents: Site) -> None
 
 @pytest.mark.timeout(60 + ROUNDS * 2)
 async def test_two_processes_that_launch_for_one_agent_at_once(agents: Site) -> None:
+    seen = ("sh", "-c", "sleep 0.05")  # long enough to be seen running
     async with (
-        launcher(agents.cluster, ROUNDS, "left", "true") as left,
-        launcher(agents.cluster, ROUNDS, "right", "true") as right,
+        launcher(agents.cluster, ROUNDS, "left", *seen) as left,
+        launcher(agents.cluster, ROUNDS, "right", *seen) as right,
     ):
         for _ in range(ROUNDS):
             await asyncio.gather(left.go(), right.go())

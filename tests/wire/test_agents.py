@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from adapter import Adapter, Code, Outcome, RunResult
 from adapter.agent.context import RunContext
 from adapter.agent.execution import execution_result
-from adapter.cluster.jobs import RESULT
-from adapter.local import LocalCluster
+from adapter.cluster.jobs import RESULT, Job
+from adapter.local import Fault, LocalCluster
 from tests.recorder import Recorder
 from tests.wire.conftest import FAST, Site
 
@@ -118,7 +119,7 @@ async def test_stderr_is_a_log_of_its_own_and_lands_in_no_line(site: Site) -> No
 
 
 async def test_usage_and_session_survive_the_deadline(site: Site) -> None:
-    result, execution = await executed(site, context_of(say="forever", config={"timeoutSec": 1}))
+    result, execution = await executed(site, context_of(say="forever", config={"timeoutSec": 3}))
     assert (result.outcome, result.code) == (Outcome.TIMED_OUT, Code.DEADLINE)
     assert execution["timedOut"] is True
     assert execution["errorCode"] == "timeout"
@@ -136,6 +137,32 @@ async def test_a_cancel_keeps_them_too(site: Site) -> None:
     assert (result.outcome, result.code) == (Outcome.CANCELLED, Code.CANCELLED)
     assert result.agent
     assert result.agent["session_id"]
+
+
+# -- where it runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said_by", ["agent", "environment", "kubeconfig"])
+async def test_an_agent_runs_in_the_namespace_that_is_said(site: Site, said_by: str, tmp_path: Path) -> None:
+    body = {"metadata": {"name": "elsewhere"}}
+    await site.adapter.connection.call("POST", "/api/v1/namespaces", body=body, deadline=3)
+    config, target = {"namespace": "nowhere"}, None
+    if said_by == "kubeconfig":
+        own = yaml.safe_load(site.cluster.kubeconfig.read_text())
+        own["contexts"][0]["context"]["namespace"] = "elsewhere"
+        (tmp_path / "config").write_text(yaml.safe_dump(own))
+        config = {"kubeconfig": str(tmp_path / "config")}
+    elif said_by == "environment":
+        target = {"kind": "remote", "transport": "k8s", "config": {"namespace": "elsewhere"}}
+    else:
+        config = {"namespace": "elsewhere"}
+    plane = Recorder()
+    result, _ = await executed(site, context_of(config=config, executionTarget=target), plane)
+    assert result.ok, result
+    [told] = [event.data for event in plane.events if event.kind == "job"]
+    assert told["namespace"] == "elsewhere"
+    made = [change.object["metadata"] for change in site.cluster.history if change.kind in ("Job", "Pod", "Secret")]
+    assert {one["namespace"] for one in made} == {"elsewhere"}
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
@@ -198,6 +225,21 @@ async def test_a_new_supervisor_goes_on_with_log_and_transcript(cluster: LocalCl
     assert result.agent["session_id"] == lines[0]["session_id"], "the init event was the first supervisor's"
 
 
+async def test_an_agent_that_ended_while_nobody_looked_is_told_in_full(cluster: LocalCluster) -> None:
+    context = context_of(say="sleep=1")
+    plane = Recorder()
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        first = asyncio.create_task(adapter.execute(context, plane))
+        await plane.until(lambda: b'"assistant"' in plane.data)
+    assert (await first).outcome is Outcome.DETACHED
+    await cluster.until(lambda c: all(Job.of(job).over for job in c.list("jobs")))
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        result = await adapter.execute(context, plane)
+    assert (result.outcome, result.code) == (Outcome.SUCCEEDED, Code.OK), result
+    assert json.loads(plane.data.splitlines()[-1])["type"] == "result"
+    assert execution_result(result, context)["costUsd"] == 0.0271
+
+
 async def test_the_same_context_again_is_given_its_result(site: Site) -> None:
     context = context_of(config={"retainJobs": True})
     first, _ = await executed(site, context)
@@ -248,6 +290,28 @@ async def test_no_secret_is_in_what_everybody_reads(site: Site, capfd: pytest.Ca
     everything += json.dumps([[e.message, dict(e.data)] for e in plane.events if e.kind != "meta"], default=str)
     everything += repr(plane.said[0]) + "".join(capfd.readouterr())
     assert [canary for canary in canaries if canary in everything] == []
+
+
+# -- what the API server refuses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "wire"),
+    [
+        ("*/jobs", Code.JOB_REJECTED, "k8s_job_create_failed"),
+        ("*/secrets", Code.SECRET_REJECTED, "k8s_prompt_secret_create_failed"),
+        ("*/configmaps", Code.ADMISSION_UNREACHABLE, "k8s_concurrency_guard_unreachable"),
+    ],
+)
+async def test_what_is_refused_at_the_launch_leaves_nothing(site: Site, path: str, code: Code, wire: str) -> None:
+    site.cluster.faults.add(Fault.respond(422, "it is invalid", method="POST", path=path))
+    plane = Recorder()
+    result, execution = await executed(site, context_of(), plane)
+    assert (result.outcome, result.code, execution["errorCode"]) == (Outcome.FAILED, code, wire)
+    assert "it is invalid" in execution["errorMessage"]
+    assert execution["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
+    await site.cluster.until(lambda c: not any(c.list(kind) for kind in ("jobs", "pods", "secrets", "configmaps")))
+    assert not any(change.kind == "Pod" for change in site.cluster.history)
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""What went missing: sidecars that cannot start, Jobs and pods that go while nobody looks, or while we do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from adapter import Adapter, Code, Outcome
+from adapter.case import End, EndKind
+from adapter.cluster.jobs import Job
+from adapter.limits import Limits
+from adapter.local import LocalCluster
+from adapter.verdict import judge
+from tests.recorder import Recorder
+from tests.unit.raws import case, pod, running, see, terminated, waiting
+from tests.wire.agentwork import agent_work
+from tests.wire.conftest import FAST, Site, start
+from tests.wire.test_agents import context_of
+
+# A sidecar that cannot start (an image without `sh`) was `start_timeout`, after ten minutes.
+
+
+def test_a_sidecar_that_cannot_start_is_trouble_with_one_clock() -> None:
+    made, now = case(), 1.0
+    for number in range(4):  # as the kubelet shows it: the error for a moment, then its back-off, longer each time
+        for reason in ("RunContainerError", "CrashLoopBackOff"):
+            sidecar = waiting(reason, 'exec: "sh": executable file not found', name="stderr")
+            view = pod(
+                waiting("PodInitializing"), init=(sidecar,), sidecars=("stderr",), phase="Pending", version=f"{now:.0f}"
+            )
+            see(made, view, now)
+            now += 0.1 if reason == "RunContainerError" else 10 * 2**number
+    end = made.end(now)
+    assert now > Limits().grace
+    assert end
+    assert end.code is not Code.START_TIMEOUT
+    assert "stderr" in end.text
+
+
+async def test_a_sidecar_that_cannot_start_is_said_after_the_grace(site: Site) -> None:
+    work = agent_work("one", "true")
+    broken = {"name": "stderr", "image": "x", "restartPolicy": "Always", "command": ["/no/such/program"]}
+    work.manifest["spec"]["template"]["spec"]["initContainers"] = [broken]
+    result = await site.adapter.supervise(work, Recorder())
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.START_ERROR), result
+    assert "stderr" in result.message
+
+
+# A Job that goes (its TTL, kubectl delete) while the log is delivered turned a failure into `job_deleted`.
+
+
+def test_a_pod_that_is_gone_after_it_had_ended_by_itself_ended_by_itself() -> None:
+    made = case(pod(running()), pod(terminated(3, "Error")))
+    made.job_gone = made.pod_gone = True
+    assert judge(made, End(EndKind.OVER)).code is Code.EXIT_CODE
+
+
+@pytest.mark.parametrize(("exit_code", "outcome"), [(0, Outcome.SUCCEEDED), (3, Outcome.FAILED)])
+async def test_a_job_that_its_time_to_live_takes_while_the_log_is_delivered(
+    site: Site, exit_code: int, outcome: Outcome
+) -> None:
+    plane, gate = Recorder(), anyio.Event()
+    plane.before_log = gate.wait
+    run = site.start("sh", "-c", f"echo held; exit {exit_code}", plane=plane, retain=1)
+    await plane.until(lambda: "drain began" in plane.words("task"))
+    await site.cluster.until(lambda c: not c.list("jobs") and not c.list("pods"))
+    gate.set()
+    result = await run.result()
+    assert (result.outcome, result.exit_code) == (outcome, exit_code)
+
+
+# Where the pod of an adopted Job was gone the log was called complete, and an agent's success `truncated`.
+
+
+async def over_without_its_pod(cluster: LocalCluster) -> None:
+    await cluster.until(lambda c: all(Job.of(job).over for job in c.list("jobs")))
+    cluster.node.delete_pod(cluster.list("pods")[0]["metadata"]["name"], grace=0)
+    await cluster.until(lambda c: not c.list("pods"))
+
+
+async def test_a_log_that_went_with_its_pod_while_nobody_looked_is_not_called_complete(cluster: LocalCluster) -> None:
+    command = ("sh", "-c", "echo begun; sleep 0.4; echo done")
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        one = start(adapter, *command, run_id="x")
+        await one.plane.until(lambda: b"begun" in one.plane.data)
+    await one.result()
+    await over_without_its_pod(cluster)
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        result = await start(adapter, *command, run_id="x").result()
+    assert result.ok
+    assert not result.log.complete
+    assert result.log.notes
+
+
+async def test_an_agent_whose_pod_went_while_nobody_looked_is_not_called_truncated(cluster: LocalCluster) -> None:
+    context, plane = context_of(say="sleep=1"), Recorder()
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=FAST) as adapter:
+        first = asyncio.create_task(adapter.execute(context, plane))
+        await plane.until(lambda: b'"assistant"' in plane.data)
+    await first
+    await over_without_its_pod(cluster)
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=replace(FAST)) as adapter:
+        result = await adapter.execute(context, plane)
+    assert (result.outcome, result.code) == (Outcome.SUCCEEDED, Code.OK), "the Job is Complete, and the log has a gap"
+    assert any("the log is incomplete" in warning for warning in result.warnings)
