@@ -9,7 +9,8 @@ demo: .venv/done         ## four short runs on the embedded cluster, and what be
 	@$(BIN)/claude-k8s demo
 
 test: .venv/done         ## all tests that need no cluster
-	@$(BIN)/pytest -n 3
+	@$(BIN)/pytest -n 3 --ignore tests/contract
+	@$(BIN)/pytest -n 10 tests/contract   # these wait more than they work: pods take their time as on a real cluster
 
 check: .venv/done        ## format, lint, types, walls
 	@$(BIN)/ruff format --check .
@@ -24,6 +25,7 @@ format: .venv/done
 docs: .venv/done         ## what is generated of docs/
 	@$(BIN)/python -c 'import adapter.errors as e; print(e.markdown(), end="")' > docs/errors.md
 	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.markdown(), end="")' > docs/rbac.md
+	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.role(), end="")' > docs/deploy/role.yaml
 	@$(BIN)/python -c 'import adapter.agent.schema as s; print(s.markdown(), end="")' > docs/configuration.md
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG

@@ -12,7 +12,7 @@ TASK = {"taskId": "T-1"}
 
 
 async def test_a_second_run_of_an_agent_waits_visibly_and_then_runs(agents: Agents) -> None:
-    async with agents.working(agents.context("sleep=3")) as first:
+    async with agents.working(agents.context("sleep=12")) as first:
         second = await agents.begin(context := agents.context())
         one, two = await first.end(), await agents.end(context, second)
     assert (one.status, two.status) == (0, 0), two.err

@@ -246,8 +246,10 @@ def test_a_relay_that_is_started_anew_goes_on_where_it_was(pod: Pod) -> None:
     with told:
         told.write(b"before\n")
         until(lambda: (pod.out("relay"), pod.out("agent")) == (b"before\n", b"before\n"))
+        children = psutil.Process(relay.pid).children()
         os.killpg(relay.pid, signal.SIGKILL)
         relay.wait()
+        psutil.wait_procs(children)  # one that is dying can still read
         told.write(b"meanwhile\n")
         until(lambda: pod.out("agent") == b"before\nmeanwhile\n")
         again = pod.relay()
