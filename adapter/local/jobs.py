@@ -27,6 +27,7 @@ class JobController:
         self.failures: dict[str, list[float]] = {}
         """when pods of a Job were found failed: the next waits"""
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._due: dict[Key, float] = {}
         self._pods: dict[str, set[Key]] = {}
 
     def start(self) -> None:
@@ -49,11 +50,12 @@ class JobController:
         """Look at a Job after a delay, or earlier if it is to be looked at earlier anyway."""
         loop = asyncio.get_running_loop()
         timer, due = self._timers.get(key), loop.time() + delay
-        if timer is not None and timer.when() <= due:
+        if timer is not None and self._due[key] <= due:
             return
         if timer is not None:
             timer.cancel()
-        self._timers[key] = loop.call_at(due, self._sync, key)
+        # Kept beside it: uvloop's handle of a time that is now does not know it any more.
+        self._timers[key], self._due[key] = loop.call_at(due, self._sync, key), due
 
     def _on_event(self, event: Event) -> None:
         if event.resource is JOBS:
@@ -89,6 +91,7 @@ class JobController:
 
     def _sync(self, key: Key) -> None:
         self._timers.pop(key, None)
+        self._due.pop(key, None)
         job = self.store.get(key)
         if job is None:
             return
