@@ -182,7 +182,7 @@ async def prepare(
     config = AgentConfig.parse(context.config, target=context.execution_target)
     config = config.model_copy(update={"namespace": config.namespace or namespace})
     session, note = _session(context, config, persistent=claim_of(config, self_pod) is not None, number=number)
-    bundle = await to_thread.run_sync(read_bundle, context, config)
+    bundle = await to_thread.run_sync(read_bundle, context, config, abandon_on_cancel=True)
     prompt = assemble(context, config, resuming=session is not None)
     labels = marks(instance, _attempt_id(context, number), request_hash(context))
     job = job_of(context, config, labels, self_pod=self_pod, prompt=prompt, bundle=bundle, session=session)

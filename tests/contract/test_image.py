@@ -63,7 +63,7 @@ async def test_an_agent_inherits_of_the_pod_that_the_adapter_is_in(place: Place)
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert pod["tolerations"][0]["key"] == "agents"
     assert "never-mind" not in json.dumps(job)
-    assert "http://gateway" not in json.dumps(job)
+    assert "http://gateway" not in json.dumps(job["spec"])
 
 
 def context() -> Object:
