@@ -283,7 +283,7 @@ def test_a_relay_that_fails_is_not_taken_for_one_that_is_over(pod: Pod) -> None:
     agent, told = parrot(pod)
     with told:
         told.write(b"begun\n")
-        until(lambda: pod.out("relay") == b"begun\n")
+        until(lambda: pod.out("relay") == b"begun\n" and children_of(relay))
         for child in children_of(relay):
             os.kill(child, signal.SIGKILL)
 
