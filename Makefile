@@ -3,14 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
 
-.PHONY: demo test check format docs test-cluster bench image clean
+.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster bench image clean
 
 demo: .venv/done         ## four short runs on the embedded cluster, and what became of each
 	@$(BIN)/claude-k8s demo
 
-test: .venv/done         ## all tests that need no cluster
+test: test-all-but-contract test-contract  ## all tests that need no cluster
+
+test-all-but-contract: .venv/done
 	@$(BIN)/pytest -n 3 --ignore tests/contract
-	@$(BIN)/pytest -n 10 tests/contract   # these wait more than they work: pods take their time as on a real cluster
+
+test-contract: .venv/done  # they wait more than they work: pods take their time as on a real cluster
+	@$(BIN)/pytest -n 6 tests/contract
 
 check: .venv/done        ## format, lint, types, walls
 	@$(BIN)/ruff format --check .

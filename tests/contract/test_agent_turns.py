@@ -49,7 +49,7 @@ async def test_a_retry_takes_over_the_job_of_the_run_that_was_lost(agents: Agent
 
 
 async def test_a_retry_of_another_task_waits_for_the_job_that_was_lost(agents: Agents) -> None:
-    async with agents.working(agents.context("sleep=3", context=TASK)) as lost:
+    async with agents.working(agents.context("sleep=12", context=TASK)) as lost:
         lost.process.kill()
         await lost.process.wait()
     other = {"taskId": "T-2", "retryOfRunId": lost.context["runId"]}
