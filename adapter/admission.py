@@ -37,9 +37,9 @@ class Admission:
 
     async def admit(self, job: Job) -> Job:
         """Returns when the agent is the Job's alone, or the Job is not wanted any more. Raises `Refused`."""
-        while not _unwanted(job) and (holder := await self._taken(job)) is not None:
+        while not unwanted(job) and (holder := await self._taken(job)) is not None:
             job = await self._wait_for(holder, job)
-        while not _unwanted(job) and (others := await self._others(job)):
+        while not unwanted(job) and (others := await self._others(job)):
             job = await self._wait(job, f"pod {others[0]} of an earlier run of the agent has not ended")
         return job
 
@@ -58,9 +58,9 @@ class Admission:
 
     async def _wait_for(self, lock: Lock, job: Job) -> Job:
         """Waits for as long as the lock's holder may be alive; then the lock is freed."""
-        while not _unwanted(job) and (why := await self._held(lock, job)):
+        while not unwanted(job) and (why := await self._held(lock, job)):
             job = await self._wait(job, why)
-        if not _unwanted(job):
+        if not unwanted(job):
             await self._asked(lambda: self._belongings.free(lock))
             await self._pace.wait()  # one that does not go, because of a finalizer, is not asked for without pause
         return job
@@ -141,5 +141,6 @@ async def persistently(call: Callable[[], Awaitable[T]], limits: Limits, rejecte
             await backoff.wait(getattr(error, "retry_after", 0.0))
 
 
-def _unwanted(job: Job) -> bool:
+def unwanted(job: Job) -> bool:
+    """Whether the Job is not to be let run any more."""
     return job.deleting or job.cancel is not None

@@ -73,6 +73,7 @@ class Case:
     job: Job
     limits: Limits
     run_id: str = ""
+    supervisor: str | None = None
     let_run_at: float = 0.0
     pod: Pod | None = None
     job_gone: bool = False
@@ -136,8 +137,16 @@ class Case:
 
     @property
     def taken(self) -> bool:
-        """Whether another run has taken the Job over: then nothing of it is ours to report or to end."""
-        return self.job.adopter not in (None, self.run_id)
+        """Whether another run, or another replica, has taken the Job over: nothing of it is ours to report or end."""
+        return self.taken_by is not None
+
+    @property
+    def taken_by(self) -> str | None:
+        """Who has taken the Job over, in words."""
+        if self.job.adopter not in (None, self.run_id):
+            return f"run {self.job.adopter}"
+        theirs = self.supervisor is not None and self.job.supervisor not in (None, self.supervisor)
+        return f"replica {self.job.supervisor}" if theirs else None
 
     @property
     def started(self) -> bool:
@@ -166,7 +175,7 @@ class Case:
     def end(self, now: float) -> End | None:
         """The end, if it has come."""
         if self.taken:
-            return End(EndKind.UNSEEN, text=f"run {self.job.adopter} has taken Job {self.job.name} over")
+            return End(EndKind.UNSEEN, text=f"{self.taken_by} has taken Job {self.job.name} over")
         no_pod = self.pod is None or self.pod_gone
         if (
             self.job_gone

@@ -7,35 +7,48 @@ same Job: it is adopted, or its result given back, or, for another request under
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
 
-from adapter.admission import Admission, persistently
+from adapter.admission import Admission, persistently, unwanted
 from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import Job, Jobs
+from adapter.cluster.jobs import WAITS, Job, Jobs
 from adapter.cluster.rights import Rights
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
+from adapter.line import Line
 from adapter.refusal import Refused, raise_if_final, refusal_of
-from adapter.takeover import Launched, Takeover, known
+from adapter.takeover import Elsewhere, Launched, Takeover, known
 from adapter.work import Work
 
 T = TypeVar("T")
 Tell = Callable[..., None]
+
+DOCUMENT = "document"
+"""The key of what is kept of a run's request."""
 
 
 class Launch:
     """The steps of one launch. Each is repeated until the API server has answered, within the launch budget."""
 
     def __init__(
-        self, work: Work, jobs: Jobs, belongings: Belongings, rights: Rights, feed: Feed, limits: Limits, tell: Tell
+        self,
+        work: Work,
+        jobs: Jobs,
+        belongings: Belongings,
+        rights: Rights,
+        feed: Feed,
+        line: Line,
+        limits: Limits,
+        tell: Tell,
     ) -> None:
         self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
-        self._feed, self._limits, self._tell = feed, limits, tell
+        self._feed, self._line, self._limits, self._tell = feed, line, limits, tell
         self._takeover = Takeover(work, jobs, feed, limits, tell)
         self.name = work.name
 
@@ -50,7 +63,10 @@ class Launch:
             await backoff.wait()
 
     async def claim(self) -> Launched:
-        """Creates the Job, suspended, or finds the one that is there; and the agent for it. Raises `Refused`."""
+        """Creates the Job, suspended, or finds the one that is there; and the agent for it.
+
+        Raises `Refused`, and `Elsewhere` where another replica looks after it.
+        """
         if lacking := await self._lacking():
             found = await self._found()  # what runs already is better looked after badly than not at all
             if found is None or found.job.suspended:
@@ -58,13 +74,27 @@ class Launch:
                 raise Refused(Code.FORBIDDEN, text)
             return found
         launched = await self._takeover.find() or await self._create()
-        return await self._made_ready(launched) if launched.job.suspended else launched
+        self._must_be_ours(launched.job)
+        if launched.job.suspended:
+            return await self._made_ready(launched)
+        self._line.enter(self._work.run_id, self._work.agent)
+        return launched
+
+    def _must_be_ours(self, job: Job) -> None:
+        if self._work.supervisor is not None and job.supervisor not in (None, self._work.supervisor):
+            raise Elsewhere(f"replica {job.supervisor} looks after Job {job.name}")
 
     async def _made_ready(self, launched: Launched) -> Launched:
-        """The agent's lock, and the Secret, for a Job that was not let run yet. What was refused is withdrawn."""
+        """Its turn, the agent's lock, and the Secret, for a Job that was not let run yet. What is refused is withdrawn.
+
+        What another process needs to go on with it comes first: from then on the run survives us.
+        """
         job = launched.job
         try:
-            if self._work.agent:
+            if self._work.document is not None:
+                await self._keep(job, self._work.document)
+            job = await self._turn(job)
+            if self._work.agent and not unwanted(job):
                 admission = Admission(self._work.agent, self._jobs, self._belongings, self._limits, self._tell)
                 job = await admission.admit(job)
             if self._work.secret and job.cancel is None and not job.deleting:
@@ -74,13 +104,37 @@ class Launch:
             raise
         return Launched(job, launched.adopted)
 
+    async def _keep(self, job: Job, document: bytes) -> None:
+        await self._secretly(lambda: self._belongings.keep(job, {DOCUMENT: document}))
+        self._tell("kept", f"Job {job.name} waits to be let run", job=job.name, uid=job.uid)
+
+    async def _turn(self, job: Job) -> Job:
+        """Waits, visibly, until fewer runs are at work than may be at once, and none of the agent's before this one."""
+        said, give_up = "", anyio.current_time() + (self._limits.busy or float("inf"))
+        while not unwanted(job) and (why := self._line.join(self._work.run_id, self._work.agent)):
+            if anyio.current_time() >= give_up:
+                raise Refused(Code.AGENT_BUSY, f"{why}, for longer than {self._limits.busy:g} s")
+            if why != said:
+                self._tell("admission", f"waiting: {why}", job=job.name)
+                with suppress(ApiError):  # a conflict, or it is gone: the next look tells
+                    await self._asked(lambda: self._jobs.annotate(job, WAITS, why))  # noqa: B023 - awaited here
+            said = why
+            with anyio.move_on_after(self._limits.busy_look):
+                await self._line.change()
+            job = self._feed.latest(job)
+        return job
+
     async def _give(self, job: Job) -> None:
-        """Makes the Secret. A conflict that stays is a quota's, which is as transient as it says (it names a 409)."""
+        """Makes the Secret that the pod reads."""
+        await self._secretly(lambda: self._belongings.give(job, self._work.secret))
+
+    async def _secretly(self, make: Callable[[], Awaitable[None]]) -> None:
+        """Makes a Secret. A conflict that stays is a quota's, which is as transient as it says (it names a 409)."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.launch
         while True:
             try:
-                return await self._asked(lambda: self._belongings.give(job, self._work.secret), Code.SECRET_REJECTED)
+                return await self._asked(make, Code.SECRET_REJECTED)
             except ApiError as error:
                 if anyio.current_time() >= give_up:
                     raise Refused(Code.SECRET_REJECTED, error.message) from error

@@ -110,8 +110,8 @@ class Listener:
         if not self.again:
             await self._plane.result(result)
 
-    async def beat(self, beat: Beat) -> None:
-        await self._plane.beat(beat)
+    async def beat(self, beat: Beat) -> float | None:
+        return await self._plane.beat(beat)
 
     async def event(self, event: Event) -> None:
         await self._plane.event(event)

@@ -173,23 +173,27 @@ class Heart:
 
     async def run(self, beat: Callable[[], Beat | None]) -> None:
         """Beats until it is cancelled. `beat` says what there is to say; None: the supervisor is stuck."""
+        wanted: float | None = None
         while True:
             now = beat()
             if now is None:
                 self._log.error("keepalive.stuck", hint="the supervisor has not observed its Job; no beat is sent")
             else:
-                await self._beat(now)
-            await anyio.sleep(self._limits.beat * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, no secret
+                wanted = await self._beat(now)
+            pause = self._limits.beat if wanted is None else min(wanted, self._limits.beat)
+            await anyio.sleep(pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, no secret
 
-    async def _beat(self, beat: Beat) -> None:
+    async def _beat(self, beat: Beat) -> float | None:
+        """One beat; when the plane wants the next."""
         async with self._speaking:
             if self._accepted:
-                return
+                return None
             try:
                 with anyio.fail_after(self._limits.call) as self._in_flight:
-                    await own(self._plane.beat(beat))
+                    return await own(self._plane.beat(beat))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._log.warning("plane.beat_failed", error=repr(error))
+            return None
 
     async def report(self, result: RunResult) -> bool:
         """One try to report. A beat in flight is awaited first, for a moment: it must not follow the result."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,10 +14,10 @@ import structlog
 from adapter.cluster.connection import Connection
 from adapter.cluster.credentials import Source
 from adapter.cluster.jobs import CANCEL, Job, Jobs, selector
-from adapter.cluster.rights import Rights
-from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
+from adapter.line import Line
+from adapter.places import Places, without_locals
 from adapter.plane import Plane
 from adapter.plane.callbacks import CallbackPlane
 from adapter.reception import Reception
@@ -33,25 +32,26 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A namespace in which there are runs: its watch, the task that is its life, and what we may do there."""
-
-    feed: Feed
-    watching: asyncio.Task[None]
-    rights: Rights
-
-
 class Adapter:
     """Runs requests as Jobs of one namespace. Made by `connect`; any number of runs at once.
 
     Its watch lives in tasks of its own, so that it can be opened in one task and closed in another.
     """
 
-    def __init__(self, connection: Connection, namespace: str, instance: str, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(
+        self,
+        connection: Connection,
+        namespace: str,
+        instance: str,
+        limits: Limits,
+        *,
+        replica: str | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self.limits, self.replica, self.line = limits, replica, line or Line()
+        self._documents: dict[str, bytes] = {}
         self.connection, self.namespace, self.instance = connection, namespace, instance
-        self._places: dict[str, Place] = {}
+        self.places = Places(connection, instance, limits)
         self._elsewhere: dict[str, Adapter] = {}
         self._runs: dict[str, Supervisor] = {}
         self._receptions: dict[str, Reception] = {}
@@ -97,21 +97,32 @@ class Adapter:
         namespace: str | None = None,
         instance: str = "default",
         limits: Limits | None = None,
+        replica: str | None = None,
+        line: Line | None = None,
     ) -> Adapter:
-        """As `connect`, for whoever calls `aclose` by hand."""
+        """As `connect`, for whoever calls `aclose` by hand.
+
+        `replica` is the name of this process among others of the same instance: its Jobs bear it, and what another one
+        looks after is left to it. `line` bounds how many runs are at work at once.
+        """
         limits = limits or Limits()
         connection = await Connection.open(Source(kubeconfig, context), deadline=limits.call)
-        return cls(connection, namespace or connection.namespace, instance_name(instance), limits)
+        place = namespace or connection.namespace, instance_name(instance)
+        return cls(connection, *place, limits, replica=replica, line=line)
 
-    async def run(self, request: RunRequest, plane: Plane | None = None) -> RunResult:
+    async def run(self, request: RunRequest, plane: Plane | None = None, *, document: bytes | None = None) -> RunResult:
         """Runs a request to its end and returns its result. Never raises for what a run can meet.
 
         Cancelling the calling task lets go of the run: its Job goes on, and the same request, later or elsewhere,
-        comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`.
+        comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`. `document` is what another
+        replica will need to go on with the run.
         """
-        return await self.supervise(plain_work(request, self.instance), plane or CallbackPlane())
+        with self._documented(request.run_id, document):
+            return await self.supervise(plain_work(request, self.instance), plane or CallbackPlane())
 
-    async def execute(self, context: RunContext, plane: Plane | None = None) -> RunResult:
+    async def execute(
+        self, context: RunContext, plane: Plane | None = None, *, document: bytes | None = None
+    ) -> RunResult:
         """Runs an agent as a control plane's run context says, to its end. Never raises for what a run can meet.
 
         As `run`, with the agent's transcript in the result's `agent`; `adapter.agent.execution.execution_result` makes
@@ -126,10 +137,20 @@ class Adapter:
         if self._closing:
             reception.let_go()
         try:
-            return await execute(self, context, plane, reception)
+            with self._documented(run_id, document):
+                return await execute(self, context, plane, reception)
         finally:
             del self._receptions[run_id]
             self._ended()
+
+    @contextmanager
+    def _documented(self, run_id: str, document: bytes | None) -> Iterator[None]:
+        if document is not None:
+            self._documents[run_id] = document
+        try:
+            yield
+        finally:
+            self._documents.pop(run_id, None)
 
     async def supervise(
         self,
@@ -146,13 +167,14 @@ class Adapter:
         if self._closing or self._was_let_go(work.run_id):
             text = "the adapter let go of the run before it was launched"
             return plain_result(work.run_id, Outcome.DETACHED, Code.DETACHED, text)
-        place = self._place(namespace or self.namespace)
+        place = self.places.at(namespace or self.namespace)
         supervisor = Supervisor(
-            work,
+            work.under(self.replica, self._documents.get(work.run_id)) if self.replica else work,
             plane,
             connection=self.connection,
             feed=place.feed,
             rights=place.rights,
+            line=self.line,
             limits=replace(self.limits, **limits),
             interpret=interpret,
         )
@@ -161,6 +183,7 @@ class Adapter:
             return await _uncancelled(supervisor, work.run_id)
         finally:
             del self._runs[work.run_id]
+            self.line.leave(work.run_id)
             self._ended()
 
     def _was_let_go(self, run_id: str) -> bool:
@@ -212,7 +235,14 @@ class Adapter:
         Raises `ConnectError`.
         """
         if kubeconfig and kubeconfig not in self._elsewhere:
-            other = await Adapter.open(kubeconfig=kubeconfig, instance=self.instance, limits=self.limits)
+            other = await Adapter.open(
+                kubeconfig=kubeconfig,
+                instance=self.instance,
+                limits=self.limits,
+                replica=self.replica,
+                line=self.line,
+            )
+            other._documents = self._documents  # what is asked of us is carried out there
             if self._elsewhere.setdefault(kubeconfig, other) is not other:  # somebody else was quicker
                 await other.aclose()
         return self._elsewhere[kubeconfig] if kubeconfig else self
@@ -235,21 +265,8 @@ class Adapter:
             await self._over.wait()
         for other in list(self._elsewhere.values()):
             await other.aclose()
-        for place in self._places.values():
-            place.watching.cancel()
-            await asyncio.wait([place.watching])
+        await self.places.aclose()
         await self.connection.close()
-
-    def _place(self, namespace: str) -> Place:
-        """The namespace's watch, shared by all its runs; begun anew where it has died."""
-        place = self._places.get(namespace)
-        if place is None or place.watching.done():
-            feed = Feed(self.connection, namespace, selector(self.instance), self.limits)
-            watching = asyncio.create_task(feed.run(), name=f"claude-k8s feed {namespace}")
-            watching.add_done_callback(_tell_death)
-            place = Place(feed, watching, Rights(self.connection, namespace, call=self.limits.call))
-            self._places[namespace] = place
-        return place
 
 
 async def _uncancelled(supervisor: Supervisor, run_id: str) -> RunResult:
@@ -260,7 +277,7 @@ async def _uncancelled(supervisor: Supervisor, run_id: str) -> RunResult:
         result = await supervisor.supervise()
     except* Exception as group:  # noqa: BLE001 - a fault of ours must not raise out of a run; it is logged and told
         error = _first(group)
-        log.error("run.fault", run_id=run_id, **_without_locals(error))
+        log.error("run.fault", run_id=run_id, **without_locals(error))
         result = plain_result(run_id, Outcome.UNKNOWN, Code.INTERNAL, f"{type(error).__name__}: {error}")
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
@@ -273,13 +290,3 @@ def _twice(run_id: str) -> RunResult:
 
 def _first(error: BaseException) -> BaseException:
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _without_locals(error: BaseException) -> dict[str, str]:
-    """An error for the log. Not as `exc_info`: a renderer may show the frames' variables, a token among them."""
-    return {"error": repr(error), "trace": "".join(traceback.format_tb(error.__traceback__))}
-
-
-def _tell_death(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("feed.died", **_without_locals(error))

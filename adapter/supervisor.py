@@ -34,13 +34,14 @@ from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.launch import Launch
 from adapter.limits import Limits
+from adapter.line import Line
 from adapter.mouth import Heart, Herald
 from adapter.plane import Beat, Plane
 from adapter.refusal import Refused
 from adapter.run import Outcome, RunResult
 from adapter.stream import LogStream
 from adapter.tail import Tail
-from adapter.takeover import Launched
+from adapter.takeover import Elsewhere, Launched
 from adapter.verdict import plain_result, result_of
 from adapter.watch import Watch
 from adapter.work import Work
@@ -69,6 +70,7 @@ class Supervisor:
         connection: Connection,
         feed: Feed,
         rights: Rights,
+        line: Line,
         limits: Limits,
         interpret: Callable[[RunResult], RunResult] = lambda result: result,
     ) -> None:
@@ -79,7 +81,7 @@ class Supervisor:
         self._belongings = Belongings(connection, feed.namespace, call=limits.call)
         self._herald = Herald(plane, limits, log)
         self._heart = Heart(plane, limits, log)
-        self._launch = Launch(work, self._jobs, self._belongings, rights, feed, limits, self._herald.tell)
+        self._launch = Launch(work, self._jobs, self._belongings, rights, feed, line, limits, self._herald.tell)
         self._claiming, self._step_scope = anyio.CancelScope(), anyio.CancelScope()
         self._group: TaskGroup | None = None
         self._beating: TaskHandle[None]
@@ -138,6 +140,8 @@ class Supervisor:
                 await self._report(launched.earlier, told_before=True)
             else:
                 await self._supervise_job(launched)
+        except Elsewhere as elsewhere:
+            self._leave(str(elsewhere))
         except Refused as refused:
             self._listening.cancel()
             await self._report(plain_result(self._work.run_id, Outcome.FAILED, refused.code, refused.text))
@@ -145,7 +149,7 @@ class Supervisor:
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
         with self._feed.subscribe(launched.job.name) as inbox:
-            case = Case(launched.job, self._limits, self._work.run_id)
+            case = Case(launched.job, self._limits, self._work.run_id, self._work.supervisor)
             watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
             streams = self._streams(watch)
             await self._let_run(launched, watch, streams)
@@ -183,7 +187,7 @@ class Supervisor:
             await tail.diagnose()
         await checkpoint()
         if tail.taken():
-            self._leave(f"run {case.job.adopter} has taken Job {case.job.name} over")
+            self._leave(f"{case.taken_by} has taken Job {case.job.name} over")
             return
         summaries = [flow.stream.summary() for flow in flows]
         accepted = await self._report(result_of(self._work.run_id, case, end, *summaries))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from adapter.admission import persistently
 from adapter.cluster.connection import ApiError
-from adapter.cluster.jobs import ADOPTER, AGENT_LABEL, INSTANCE_LABEL, Job, Jobs, selector
+from adapter.cluster.jobs import ADOPTER, AGENT_LABEL, INSTANCE_LABEL, SUPERVISOR, Job, Jobs, selector
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
@@ -29,6 +29,10 @@ class Launched:
     job: Job
     adopted: bool
     earlier: RunResult | None = None
+
+
+class Elsewhere(Exception):
+    """Another replica looks after the run's Job."""
 
 
 def known(job: Job, run_id: str) -> Launched:
@@ -101,11 +105,15 @@ class Takeover:
         """Puts our name on it. One that changes meanwhile is judged again."""
         self._signing = job
         try:
-            mark = await self._asked(lambda: self._jobs.annotate(job, ADOPTER, self._work.run_id, version=True))
+            mark = await self._asked(lambda: self._jobs.mark(job, self._signature(), version=True))
         except ApiError:
             again = await self._asked(lambda: self._jobs.get(job.name))
             return await self._judged(again) if again and again.uid == job.uid and self._is_lost(again) else None
         return Launched(mark, adopted=True)
+
+    def _signature(self) -> dict[str, str]:
+        ours = {SUPERVISOR: self._work.supervisor} if self._work.supervisor else {}
+        return {ADOPTER: self._work.run_id, **ours}
 
     async def _remove(self, job: Job) -> None:
         """Deletes a Job that was never let run, if it still is exactly as we saw it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapter.agent.manifest import job_manifest
@@ -14,11 +14,15 @@ from adapter.cluster.jobs import (
     REQUEST,
     RUN_ID,
     RUN_LABEL,
+    SUPERVISOR,
     digest,
     job_name,
     slug,
 )
 from adapter.run import RunRequest
+
+ACKNOWLEDGED = 3600
+"""Seconds that a replica of the service keeps a finished Job at least, so that its result can be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,8 @@ class Work:
     of an earlier run that the control plane has lost: its Job is taken over, with `reattach` and where `task` and
     `session` (label values) fit. `stderr` says that a container of the pod relays the agent's stderr. `meta` is told
     to the plane alone, `notes` to everybody, when the Job is known. `replay` gives the log of a finished Job once more,
-    and not its result alone.
+    and not its result alone. `supervisor` is the replica that looks after the Job, and `document` what another replica
+    needs to go on with the run; both are None where the run is asked for by whoever wants it.
     """
 
     run_id: str
@@ -48,11 +53,26 @@ class Work:
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     replay: bool = False
+    supervisor: str | None = None
+    document: bytes | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """The name of its Job."""
         return str(self.manifest["metadata"]["name"])
+
+    def under(self, supervisor: str, document: bytes | None) -> Work:
+        """The same work as a replica of the service does it: marked as its own, and kept until it is acknowledged."""
+        meta, spec = self.manifest["metadata"], self.manifest["spec"]
+        meta = {**meta, "annotations": {**meta["annotations"], SUPERVISOR: supervisor}}
+        spec = {**spec, "ttlSecondsAfterFinished": max(spec["ttlSecondsAfterFinished"], ACKNOWLEDGED)}
+        return replace(
+            self,
+            manifest={**self.manifest, "metadata": meta, "spec": spec},
+            retain=max(self.retain, ACKNOWLEDGED),
+            supervisor=supervisor,
+            document=document,
+        )
 
 
 def marks(instance: str, run_id: str, request: str) -> tuple[str, dict[str, str], dict[str, str]]:

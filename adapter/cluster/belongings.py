@@ -81,10 +81,32 @@ class Belongings:
             if error.status not in (404, 409):
                 raise
 
+    async def keep(self, job: Job, content: Mapping[str, bytes]) -> None:
+        """Keeps what another process needs to go on with the run. One that is there already is of the same request."""
+        meta, data = _owned(_kept_name(job), job, {}), _encoded(content)
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": True, "data": data}
+        try:
+            await self._connection.call("POST", f"{self._core}/secrets", body=body, deadline=self._call)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    async def kept(self, job: Job) -> dict[str, bytes] | None:
+        """What was kept of the run's request; None if there is nothing, or if it is another Job's."""
+        try:
+            path = f"{self._core}/secrets/{_kept_name(job)}"
+            raw = await self._connection.call("GET", path, deadline=self._call)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        if job.uid not in {owner.get("uid") for owner in raw["metadata"].get("ownerReferences") or ()}:
+            return None
+        return {key: base64.b64decode(value) for key, value in (raw.get("data") or {}).items()}
+
     async def give(self, job: Job, content: Mapping[str, bytes]) -> None:
         """Makes the Job's Secret. One that an earlier try has left is replaced: it may hold an older token."""
-        data = {key: base64.b64encode(value).decode("ascii") for key, value in content.items()}
-        meta = _owned(job.name, job, {})
+        data, meta = _encoded(content), _owned(job.name, job, {})
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": True, "data": data}
         try:
             await self._connection.call("POST", f"{self._core}/secrets", body=body, deadline=self._call)
@@ -96,11 +118,26 @@ class Belongings:
 
     async def take(self, job: Job) -> None:
         """Deletes the Job's Secret."""
+        await self._remove(job.name)
+
+    async def forget(self, job: Job) -> None:
+        """Deletes what was kept of the run's request: it is over."""
+        await self._remove(_kept_name(job))
+
+    async def _remove(self, secret: str) -> None:
         try:
-            await self._connection.call("DELETE", f"{self._core}/secrets/{job.name}", deadline=self._call)
+            await self._connection.call("DELETE", f"{self._core}/secrets/{secret}", deadline=self._call)
         except ApiError as error:
             if error.status != 404:
                 raise
+
+
+def _kept_name(job: Job) -> str:
+    return f"{job.name}-request"
+
+
+def _encoded(content: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(value).decode("ascii") for key, value in content.items()}
 
 
 def _owned(name: str, job: Job, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ CANCEL = "claude-k8s/cancel"
 """Annotation: the run is to be cancelled; its value says why. Durable: a crash does not forget it."""
 ADOPTER = "claude-k8s/adopted-by"
 """Annotation: the run id of a later run that took this Job over."""
+SUPERVISOR = "claude-k8s/supervisor"
+"""Annotation: the replica of the service that looks after this Job. Only who finds it dead may write another name."""
 WAITS = "claude-k8s/waits"
 """Annotation: what a suspended Job waits for. Written again and again while somebody waits with it."""
 RESULT = "claude-k8s/result"
@@ -73,8 +75,9 @@ def delete_options(uid: str, *, version: str | None = None, policy: str | None =
 class Job:
     """What the adapter wants to know of a Job.
 
-    `ending` is the reason of SuccessCriteriaMet or FailureTarget, which come before the condition that says
-    `complete` or `failed` (Kubernetes 1.31 and later).
+    `failing` is the reason of FailureTarget, which comes before the condition that says `failed` (Kubernetes 1.31 and
+    later). `agent`, `task` and `session` are label values. `created`, `started` and `finished` are the cluster's times,
+    RFC 3339 in whole seconds; good to be shown, never to be compared with ours.
     """
 
     name: str
@@ -95,6 +98,12 @@ class Job:
     adopter: str | None = None
     task: str | None = None
     session: str | None = None
+    agent: str | None = None
+    supervisor: str | None = None
+    waits: str | None = None
+    created: str | None = None
+    started: str | None = None
+    finished: str | None = None
 
     @property
     def of_run(self) -> str | None:
@@ -133,6 +142,12 @@ class Job:
             adopter=notes.get(ADOPTER),
             task=labels.get(TASK_LABEL),
             session=labels.get(SESSION_LABEL),
+            agent=labels.get(AGENT_LABEL),
+            supervisor=notes.get(SUPERVISOR),
+            waits=notes.get(WAITS),
+            created=meta.get("creationTimestamp"),
+            started=status.get("startTime"),
+            finished=status.get("completionTime") or (failed or {}).get("lastTransitionTime"),
         )
 
 
@@ -199,8 +214,12 @@ class Jobs:
 
     async def annotate(self, job: Job, key: str, value: str, *, version: bool = False) -> Job:
         """Writes one annotation; with `version`, only if nothing about the Job has changed since we saw it."""
+        return await self.mark(job, {key: value}, version=version)
+
+    async def mark(self, job: Job, notes: Mapping[str, str], *, version: bool = False) -> Job:
+        """Writes annotations, all or none of them; `version` as with `annotate`."""
         meta: dict[str, Any] = {"resourceVersion": job.version} if version else {}
-        return await self._patch(job, {**meta, "annotations": {key: value}}, None)
+        return await self._patch(job, {**meta, "annotations": dict(notes)}, None)
 
     async def delete(self, job: Job, policy: str, *, version: bool = False) -> None:
         """Deletes this very Job (by UID). One that is gone, or replaced, is as good as deleted.

@@ -162,6 +162,10 @@ class Feed:
         """Whether somebody here watches the Job of this name."""
         return name in self._inboxes
 
+    def jobs(self) -> list[Job]:
+        """The Jobs that are there, as far as was heard."""
+        return [seen for _, seen in self._loops[0].known.values() if isinstance(seen, Job)]
+
     def latest(self, job: Job) -> Job:
         """The Job as it was last seen, be it by us or by whoever gives it."""
         known = self._loops[0].known.get(job.uid)

@@ -69,8 +69,11 @@ class Plane(Protocol):
     Every call is bounded by a deadline and may be cancelled at it.
     """
 
-    async def beat(self, beat: Beat) -> None:
-        """The run is alive. Not repeated when it fails: the next beat follows."""
+    async def beat(self, beat: Beat) -> float | None:
+        """The run is alive. Not repeated when it fails: the next beat follows.
+
+        Returns in how many seconds the next one is wanted; None: as the adapter likes.
+        """
 
     async def log(self, chunk: LogChunk) -> None:
         """More log. Returning takes it; raising leaves it to be offered again, at the same offset."""

@@ -40,8 +40,9 @@ class CallbackPlane:
             self._why = why
             self._cancelled.set()
 
-    async def beat(self, beat: Beat) -> None:
+    async def beat(self, beat: Beat) -> float | None:
         await _call(self._on_beat, beat)
+        return None
 
     async def log(self, chunk: LogChunk) -> None:
         await _call(self._on_log, chunk)

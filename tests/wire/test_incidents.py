@@ -211,11 +211,11 @@ def _config(server: str, user: dict[str, object]) -> dict[str, object]:
 
 async def test_a_page_that_is_no_list_ended_the_feed_for_good(site: Site) -> None:
     assert (await site.start("true").result()).ok
-    place = site.adapter._places["default"]
+    place = site.adapter.places.at("default")
     place.watching.cancel()
     await asyncio.wait([place.watching])
     assert (await site.start("true").result()).ok
-    assert site.adapter._places["default"] is not place
+    assert site.adapter.places.at("default") is not place
 
 
 async def test_the_result_is_told_once_although_the_adapter_is_closed_at_that_moment(cluster: LocalCluster) -> None:
