@@ -73,12 +73,23 @@ class Launch:
                 text = f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}"
                 raise Refused(Code.FORBIDDEN, text)
             return found
-        launched = await self._takeover.find() or await self._create()
+        launched = await self._takeover.find() or await self._found_again() or await self._create()
         self._must_be_ours(launched.job)
         if launched.job.suspended:
             return await self._made_ready(launched)
+        if launched.job.adopter is not None and self._work.kept:
+            await self._keep(launched.job, self._work.kept.document, instead=True)
         self._line.enter(self._work.run_id, self._work.agent)
         return launched
+
+    async def _found_again(self) -> Launched | None:
+        """The Job that the run had when it was seen last; None if it may have to be made. Raises `Refused`."""
+        if not self._work.must_exist:
+            return None
+        job = await self._asked(lambda: self._jobs.get(self.name))
+        if job is None or job.request != self._work.request:
+            raise Refused(Code.JOB_DELETED, f"Job {self.name} was gone when the service came back to it")
+        return known(job, self._work.run_id)
 
     def _must_be_ours(self, job: Job) -> None:
         if self._work.supervisor is not None and job.supervisor not in (None, self._work.supervisor):
@@ -91,8 +102,8 @@ class Launch:
         """
         job = launched.job
         try:
-            if self._work.document is not None:
-                await self._keep(job, self._work.document)
+            if self._work.kept is not None:
+                await self._keep(job, self._work.kept.document)
             job = await self._turn(job)
             if self._work.agent and not unwanted(job):
                 admission = Admission(self._work.agent, self._jobs, self._belongings, self._limits, self._tell)
@@ -104,8 +115,9 @@ class Launch:
             raise
         return Launched(job, launched.adopted)
 
-    async def _keep(self, job: Job, document: bytes) -> None:
-        await self._secretly(lambda: self._belongings.keep(job, {DOCUMENT: document}))
+    async def _keep(self, job: Job, document: bytes, *, instead: bool = False) -> None:
+        """Keeps the request; on a Job that was taken over, in the place of the lost run's."""
+        await self._secretly(lambda: self._belongings.keep(job, {DOCUMENT: document}, instead=instead))
         self._tell("kept", f"Job {job.name} waits to be let run", job=job.name, uid=job.uid)
 
     async def _turn(self, job: Job) -> Job:

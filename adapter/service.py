@@ -24,7 +24,7 @@ from adapter.reception import Reception
 from adapter.run import Outcome, RunRequest, RunResult
 from adapter.supervisor import Supervisor
 from adapter.verdict import plain_result
-from adapter.work import Work, instance_name, plain_work
+from adapter.work import Kept, Work, instance_name, plain_work
 
 if TYPE_CHECKING:
     from adapter.agent.context import RunContext
@@ -49,7 +49,7 @@ class Adapter:
         line: Line | None = None,
     ) -> None:
         self.limits, self.replica, self.line = limits, replica, line or Line()
-        self._documents: dict[str, bytes] = {}
+        self._kept: dict[str, Kept] = {}
         self.connection, self.namespace, self.instance = connection, namespace, instance
         self.places = Places(connection, instance, limits)
         self._elsewhere: dict[str, Adapter] = {}
@@ -110,19 +110,17 @@ class Adapter:
         place = namespace or connection.namespace, instance_name(instance)
         return cls(connection, *place, limits, replica=replica, line=line)
 
-    async def run(self, request: RunRequest, plane: Plane | None = None, *, document: bytes | None = None) -> RunResult:
+    async def run(self, request: RunRequest, plane: Plane | None = None, *, kept: Kept | None = None) -> RunResult:
         """Runs a request to its end and returns its result. Never raises for what a run can meet.
 
         Cancelling the calling task lets go of the run: its Job goes on, and the same request, later or elsewhere,
-        comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`. `document` is what another
-        replica will need to go on with the run.
+        comes back to it. To end the Job, cancel the run: by its plane, or with `cancel`. `kept` is what a replica of
+        the service knows of it.
         """
-        with self._documented(request.run_id, document):
+        with self._keeping(request.run_id, kept):
             return await self.supervise(plain_work(request, self.instance), plane or CallbackPlane())
 
-    async def execute(
-        self, context: RunContext, plane: Plane | None = None, *, document: bytes | None = None
-    ) -> RunResult:
+    async def execute(self, context: RunContext, plane: Plane | None = None, *, kept: Kept | None = None) -> RunResult:
         """Runs an agent as a control plane's run context says, to its end. Never raises for what a run can meet.
 
         As `run`, with the agent's transcript in the result's `agent`; `adapter.agent.execution.execution_result` makes
@@ -137,20 +135,20 @@ class Adapter:
         if self._closing:
             reception.let_go()
         try:
-            with self._documented(run_id, document):
+            with self._keeping(run_id, kept):
                 return await execute(self, context, plane, reception)
         finally:
             del self._receptions[run_id]
             self._ended()
 
     @contextmanager
-    def _documented(self, run_id: str, document: bytes | None) -> Iterator[None]:
-        if document is not None:
-            self._documents[run_id] = document
+    def _keeping(self, run_id: str, kept: Kept | None) -> Iterator[None]:
+        if kept is not None:
+            self._kept[run_id] = kept
         try:
             yield
         finally:
-            self._documents.pop(run_id, None)
+            self._kept.pop(run_id, None)
 
     async def supervise(
         self,
@@ -169,7 +167,7 @@ class Adapter:
             return plain_result(work.run_id, Outcome.DETACHED, Code.DETACHED, text)
         place = self.places.at(namespace or self.namespace)
         supervisor = Supervisor(
-            work.under(self.replica, self._documents.get(work.run_id)) if self.replica else work,
+            work.under(self.replica, self._kept.get(work.run_id)) if self.replica else work,
             plane,
             connection=self.connection,
             feed=place.feed,
@@ -242,7 +240,7 @@ class Adapter:
                 replica=self.replica,
                 line=self.line,
             )
-            other._documents = self._documents  # what is asked of us is carried out there
+            other._kept = self._kept  # what is asked of us is carried out there
             if self._elsewhere.setdefault(kubeconfig, other) is not other:  # somebody else was quicker
                 await other.aclose()
         return self._elsewhere[kubeconfig] if kubeconfig else self

@@ -25,6 +25,17 @@ ACKNOWLEDGED = 3600
 """Seconds that a replica of the service keeps a finished Job at least, so that its result can be fetched."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a replica of the service knows of a run: its `document`, which any other could go on with.
+
+    `seen` are the names of Jobs that the run has: one of them that is gone is not made again.
+    """
+
+    document: bytes = field(repr=False)
+    seen: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One Job to be, with all that its launch needs.
@@ -35,8 +46,8 @@ class Work:
     of an earlier run that the control plane has lost: its Job is taken over, with `reattach` and where `task` and
     `session` (label values) fit. `stderr` says that a container of the pod relays the agent's stderr. `meta` is told
     to the plane alone, `notes` to everybody, when the Job is known. `replay` gives the log of a finished Job once more,
-    and not its result alone. `supervisor` is the replica that looks after the Job, and `document` what another replica
-    needs to go on with the run; both are None where the run is asked for by whoever wants it.
+    and not its result alone. `supervisor` is the replica that looks after the Job, and `kept` what it knows of
+    the run; both are None where the run is asked for by whoever wants it.
     """
 
     run_id: str
@@ -54,14 +65,20 @@ class Work:
     notes: tuple[str, ...] = ()
     replay: bool = False
     supervisor: str | None = None
-    document: bytes | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """The name of its Job."""
         return str(self.manifest["metadata"]["name"])
 
-    def under(self, supervisor: str, document: bytes | None) -> Work:
+    @property
+    def must_exist(self) -> bool:
+        """Whether its Job was there: then it is adopted or gone, and never made a second time."""
+        seen = self.kept.seen if self.kept else frozenset()
+        return self.name in seen or (bool(seen) and self.lost is not None)
+
+    def under(self, supervisor: str, kept: Kept | None) -> Work:
         """The same work as a replica of the service does it: marked as its own, and kept until it is acknowledged."""
         meta, spec = self.manifest["metadata"], self.manifest["spec"]
         meta = {**meta, "annotations": {**meta["annotations"], SUPERVISOR: supervisor}}
@@ -71,7 +88,7 @@ class Work:
             manifest={**self.manifest, "metadata": meta, "spec": spec},
             retain=max(self.retain, ACKNOWLEDGED),
             supervisor=supervisor,
-            document=document,
+            kept=kept,
         )
 
 

@@ -81,8 +81,8 @@ class Belongings:
             if error.status not in (404, 409):
                 raise
 
-    async def keep(self, job: Job, content: Mapping[str, bytes]) -> None:
-        """Keeps what another process needs to go on with the run. One that is there already is of the same request."""
+    async def keep(self, job: Job, content: Mapping[str, bytes], *, instead: bool = False) -> None:
+        """Keeps what another process needs to go on with the run: `instead` of what is there, or if nothing is."""
         meta, data = _owned(_kept_name(job), job, {}), _encoded(content)
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": True, "data": data}
         try:
@@ -90,6 +90,9 @@ class Belongings:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
+            if instead:
+                await self.forget(job)
+                await self.keep(job, content)
 
     async def kept(self, job: Job) -> dict[str, bytes] | None:
         """What was kept of the run's request; None if there is nothing, or if it is another Job's."""

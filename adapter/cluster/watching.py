@@ -96,7 +96,7 @@ class Feed:
     """
 
     def __init__(self, connection: Connection, namespace: str, selector: str, limits: Limits) -> None:
-        self._connection, self._selector, self._limits = connection, selector, limits
+        self._connection, self.selector, self._limits = connection, selector, limits
         kinds = (
             _Kind(f"/apis/batch/v1/namespaces/{namespace}/jobs", Job.of, _job_key),
             _Kind(f"/api/v1/namespaces/{namespace}/pods", Pod.of, _pod_key),
@@ -227,7 +227,7 @@ class _Loop:
                 raise
 
     async def _list(self) -> str:
-        query = [("labelSelector", self._feed._selector)]
+        query = [("labelSelector", self._feed.selector)]
         answer = await self._connection.call("GET", self._kind.path, query=query, deadline=self._limits.call * 3)
         gone = dict(self.known)
         for raw in answer.get("items") or ():
@@ -244,7 +244,7 @@ class _Loop:
         query = [
             ("watch", "1"),
             ("allowWatchBookmarks", "true"),
-            ("labelSelector", self._feed._selector),
+            ("labelSelector", self._feed.selector),
             ("resourceVersion", version),
         ]
         opened = version

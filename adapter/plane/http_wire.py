@@ -1,0 +1,183 @@
+"""Requests to a control plane: each with a deadline, each answer bounded and checked, each failure a `PlaneError`."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import httpx
+import structlog
+
+from adapter._version import __version__
+from adapter.errors import InvalidRequest
+from adapter.plane.http_address import Token
+from adapter.plane.http_limits import PlaneLimits
+from adapter.plane.http_status import PlaneError, Status, TokenRefused, refusal
+
+Observe = Callable[[str, str, float], None]
+"""Called with what was asked, how it ended (an HTTP status, or a word), and the seconds that it took."""
+
+CONNECTIONS = 50
+"""To the control plane, for each of the two clients, at most; what waits for one has a deadline."""
+
+IDLE = 4.0
+"""Seconds that an unused connection is kept. Less than the five of many a server: one that it closes as we write to
+it fails a beat."""
+
+log = structlog.get_logger("adapter.plane")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    retry_after: float
+    body: bytes
+
+
+class Wire:
+    """Two clients: log and events must never hold back a beat (or a result, or a question) in a pool.
+
+    `most` is how large an append may be, as far as was found out.
+    """
+
+    def __init__(self, base: httpx.URL, token: Token, limits: PlaneLimits, observe: Observe | None = None) -> None:
+        self._base, self._token, self._limits, self._observe = base, token, limits, observe
+        trust = httpx.create_ssl_context()
+        self._signs, self._bulk = (_client(trust) for _ in range(2))
+        self._refused = False
+        self.most = limits.most
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._signs.aclose()
+        await self._bulk.aclose()
+
+    async def get(self, run_id: str) -> Status:
+        """Where a run stands. Raises `PlaneError`."""
+        return await self._ask("status", run_id, self._signs, "GET", "", None, self._limits.call)
+
+    async def sign(self, kind: str, run_id: str, body: bytes) -> Status:
+        """A beat or a result. Raises `PlaneError`."""
+        return await self._ask(kind, run_id, self._signs, "POST", f"/{kind}", body, self._limits.call)
+
+    async def send(self, kind: str, run_id: str, body: bytes) -> Status:
+        """Log or events. Raises `PlaneError`."""
+        return await self._ask(kind, run_id, self._bulk, "POST", f"/{kind}", body, self._limits.append)
+
+    async def _ask(
+        self,
+        kind: str,
+        run_id: str,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        body: bytes | None,
+        within: float,
+    ) -> Status:
+        began, said = anyio.current_time(), "cancelled"
+        try:
+            with anyio.fail_after(within):
+                answer = await self._exchange(client, method, f"{_of(run_id)}{path}", body)
+            said = str(answer.status)
+            return self._read(kind, run_id, answer)
+        except TimeoutError as error:
+            said = "timeout"
+            raise PlaneError(f"{kind}: no answer within {within:g} s") from error
+        except _Garbage as error:
+            said = "garbage"
+            raise PlaneError(f"{kind}: {error}") from error
+        except PlaneError:
+            raise
+        except Exception as error:  # a closed client, a library's fault: whatever it is, it may not end a run
+            said = "error"
+            raise PlaneError(f"{kind}: {self._why(error)}") from error
+        finally:
+            if self._observe:
+                self._observe(kind, said, anyio.current_time() - began)
+
+    async def _exchange(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> _Answer:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        request = client.build_request(
+            method, f"{self._base}/v1/runs/{path}", content=body, headers=headers | self._token.header()
+        )
+        response = await client.send(request, stream=True)
+        try:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _Garbage("the answer is compressed, which was not asked for")
+            content = await self._body(response)
+        finally:
+            await response.aclose()
+        return _Answer(response.status_code, response.reason_phrase, _retry_after(response), content)
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > self._limits.answer:
+                raise _Garbage(f"the answer (HTTP {response.status_code}) has more than {self._limits.answer} bytes")
+        return bytes(body)
+
+    def _read(self, kind: str, run_id: str, answer: _Answer) -> Status:
+        if not 200 <= answer.status < 300:
+            text = self._token.hide(f"{kind}: HTTP {answer.status} {answer.reason}".rstrip())
+            error = refusal(answer.status, answer.body, run_id, text, answer.retry_after)
+            if isinstance(error, TokenRefused):
+                self._tell_refused(error)
+            raise error
+        self._refused = False
+        try:
+            return Status.read(answer.body, run_id)
+        except ValueError as error:
+            raise _Garbage(f"HTTP {answer.status} with an answer that is not a control plane's: {error}") from error
+
+    def _tell_refused(self, error: PlaneError) -> None:
+        """At once, and once for all the runs of a control plane: an operator must hear of it, not be flooded."""
+        if not self._refused:
+            hint = "check the token and its rights; a token file is read again when it changes; runs go on meanwhile"
+            log.error("plane.refuses_our_token", plane=str(self._base), error=str(error), hint=hint)
+        self._refused = True
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, InvalidRequest):  # the token file, as it is now
+            return str(error)
+        return self._token.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+class _Garbage(Exception):
+    """An answer that no control plane gives."""
+
+
+def _client(trust: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=trust,
+        timeout=None,  # noqa: S113 - the deadline is around the whole exchange
+        follow_redirects=False,  # a token is not taken to wherever an answer points
+        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
+        headers={
+            "User-Agent": f"claude-k8s-adapter/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a small answer could unpack to any size
+        },
+    )
+
+
+def _of(run_id: str) -> str:
+    """A run's id as a part of a path: dots alone would be taken for steps in it."""
+    return run_id.replace(".", "%2E") if run_id in (".", "..") else quote(run_id, safe="")
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds, given as such or as a date; 0: nothing of the kind was said."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0

@@ -1,0 +1,178 @@
+"""What can be asked of the service's runs: to take one, to show them, to cancel one, to be done with one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import anyio
+
+from adapter.cluster.connection import ApiError, Unreachable
+from adapter.membership import Membership, Tenure
+from adapter.plane.store import Store
+from adapter.service import Adapter
+from adapter.sidecar.adoption import Adoption
+from adapter.sidecar.documents import Asked
+from adapter.sidecar.errors import Closing, Conflict, NotFinished, NotTaken
+from adapter.sidecar.journal import Journal
+from adapter.sidecar.keeper import Keeper, Settings
+from adapter.sidecar.observing import Observing
+from adapter.sidecar.pushing import PlaneChoice, Pushing
+from adapter.sidecar.telling import Watcher
+from adapter.sidecar.views import RunView, State, of_job
+
+SETTLE = 10.0
+"""Seconds that an answer waits until a run is durable; after that it says that it is not yet."""
+
+
+class RunBook:
+    """Every run that this replica knows. `open` makes it, `close` lets go of everything."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.adapter = keeper, keeper.adapter
+        self._membership, self._held = keeper.membership, keeper.held
+        self._adoption = Adoption(keeper)
+        self._observing = Observing(keeper.adapter, keeper.store, keeper.settings.keep)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(
+        cls,
+        adapter: Adapter,
+        store: Store,
+        *,
+        watcher: Watcher,
+        plane: PlaneChoice | None = None,
+        settings: Settings | None = None,
+        tenure: Tenure | None = None,
+        observe: Callable[[str, str, float], None] = lambda kind, status, seconds: None,
+    ) -> Self:
+        """Joins the instance's replicas and takes up what was left behind. Raises `AdapterError`."""
+        assert adapter.replica is not None  # noqa: S101 - a service is a replica
+        place = adapter.connection, adapter.namespace, adapter.instance
+        membership = Membership(*place, adapter.replica, tenure=tenure)
+        pushing = Pushing(plane, adapter.replica, observe)
+        keeper = Keeper(adapter, store, membership, pushing, watcher, settings or Settings())
+        await membership.join()
+        book = cls(keeper)
+        membership.regained = book._adoption.look_after_lapse
+        book._tasks = [asyncio.create_task(one.run()) for one in (membership, book._adoption)]
+        return book
+
+    def ready(self) -> str | None:
+        """Why no run can be taken now; None if one can."""
+        if self.keeper.closing:
+            return "the service is closing"
+        if any(task.done() for task in self._tasks):
+            return "a task of the service has died; its log says why"
+        if not self._adoption.done.is_set():
+            return "the runs of an earlier life are being looked for"
+        feed = self.adapter.places.at(self.adapter.namespace).feed
+        if not feed.fresh:
+            return f"the API server cannot be watched: {feed.problem or 'no answer yet'}"
+        return None if self._membership.valid else "the replica's Lease could not be renewed"
+
+    async def accept(self, document: Mapping[str, Any]) -> tuple[RunView, bool]:
+        """Takes a run, once however often it is sent; whether it is new here. Waits until it is durable, for a moment.
+
+        Raises `InvalidRequest`, `Conflict`, `Closing`, and `NotTaken` as long as it does not know what it has already.
+        """
+        asked = Asked.parse(document)
+        if self.keeper.closing:
+            raise Closing("the service is about to stop: send the run to another replica, or again in a moment")
+        await self._knows()
+        held = self._held.get(asked.run_id)
+        if held and held.asked.hash != asked.hash:
+            raise Conflict(f"run {asked.run_id!r} is known, with another request: give this one an id of its own")
+        held, new = await self.keeper.hold(asked)
+        with anyio.move_on_after(SETTLE):
+            await held.settled.wait()
+        return held.view(), new
+
+    async def _knows(self) -> None:
+        """Waits, for a moment, until it is known what an earlier life has left: before that no answer would be true."""
+        with anyio.move_on_after(SETTLE):
+            await self._adoption.done.wait()
+            return
+        raise NotTaken(f"the runs are not known yet: {self.ready()}")
+
+    async def runs(self) -> list[RunView]:
+        """Every run that is known, held here or told by its Job. Raises `NotTaken` as `accept` does."""
+        await self._knows()
+        shown = {held.run_id: held.view() for held in self._held.values() if held.state is not State.ELSEWHERE}
+        for namespace, job in self.keeper.jobs():
+            if job.of_run and job.of_run not in self._held_here():
+                whose = namespace, self.keeper.replica, self._membership.alive
+                shown[job.of_run] = of_job(job, job.of_run, *whose)
+        return list(shown.values())
+
+    async def run(self, run_id: str) -> RunView | None:
+        """One run; None if it is not known."""
+        return next((view for view in await self.runs() if view.run_id == run_id), None)
+
+    async def cancel(self, run_id: str, why: str) -> bool:
+        """Cancels a run; returns when the API server has it, or the run has ended. False: there is no such run.
+
+        Raises `NotTaken` when that did not come to pass in time: then it may be asked again.
+        """
+        held = self._held.get(run_id)
+        if held and not held.over:
+            held.telling.cancel(why)
+        problem = "no Job of it could be found"
+        with anyio.move_on_after(self.adapter.limits.cancel_call):
+            while not (held and held.state is State.FINISHED):
+                try:
+                    if await self._cancel_job(run_id, why):
+                        return True
+                    if held is None or held.over:
+                        return False
+                except (ApiError, Unreachable) as error:
+                    problem = str(error)
+                await anyio.sleep(self.adapter.limits.retry_first)
+            return True
+        raise NotTaken(f"the API server has not taken the cancel of run {run_id!r}: {problem}")
+
+    async def _cancel_job(self, run_id: str, why: str) -> bool:
+        """Writes the cancel on the run's Job, wherever that is."""
+        for namespace in self.keeper.namespaces:
+            if await self.adapter.cancel(run_id, why, namespace=namespace):
+                return True
+        return False
+
+    async def ack(self, run_id: str) -> bool:
+        """The result was stored: what is left of the run is cleaned up. False: no such run. Raises `NotFinished`."""
+        held, view = self._held.get(run_id), await self.run(run_id)
+        if view is None:
+            return False
+        if view.state is not State.FINISHED:
+            raise NotFinished(f"run {run_id!r} has not finished: it is {view.state}")
+        if held and held.task:
+            await asyncio.wait([held.task])
+        await self.keeper.clean_up(run_id, held.asked if held else None)
+        if held and held.acked is None:
+            held.acked = anyio.current_time()
+        return True
+
+    async def journal(self, run_id: str) -> Journal | None:
+        """What there is to read of a run: as it is held here, or as it is observed; None if it is not known."""
+        await self._knows()
+        if run_id in self._held_here():
+            return self._held[run_id].journal
+        theirs = self.keeper.jobs_of(run_id)
+        return await self._observing.journal(*theirs[0]) if theirs else None
+
+    async def close(self) -> list[str]:
+        """Lets go of every run at once, and leaves the other replicas to it; which. Their Jobs go on."""
+        let_go = await self.keeper.close()
+        await self._observing.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._membership.leave()
+        return let_go
+
+    def _held_here(self) -> set[str]:
+        """Runs of which this replica knows more than their Jobs tell."""
+        left = (State.ELSEWHERE, State.DETACHED)
+        return {held.run_id for held in self._held.values() if held.state not in left}

@@ -1,0 +1,217 @@
+"""The runs that a replica looks after: each is a task, with a journal, until its end or until somebody else has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+import structlog
+
+from adapter.cluster.belongings import Belongings
+from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.jobs import Job, Jobs
+from adapter.errors import Code
+from adapter.membership import Membership
+from adapter.places import without_locals
+from adapter.plane.store import Row, Store, StoreError
+from adapter.reception import LetGo, Reception
+from adapter.run import Outcome, RunResult
+from adapter.service import Adapter
+from adapter.sidecar.documents import Asked
+from adapter.sidecar.held import Held
+from adapter.sidecar.journal import Journal
+from adapter.sidecar.pushing import Pushing
+from adapter.sidecar.telling import Telling, Watcher
+from adapter.sidecar.views import State
+from adapter.verdict import plain_result
+from adapter.work import Kept
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a service keeps its runs.
+
+    `namespaces` are looked at beside the adapter's own. `keep` is how many bytes of each log the journal keeps.
+    `unattended`: seconds after which a run that nobody reads, and that is not pushed, is cancelled; None: never. `look`
+    is the seconds between two looks at what nobody looks after, at most.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    keep: int = 64 * 1024 * 1024
+    unattended: float | None = None
+    look: float = 2.0
+
+
+class Keeper:
+    """Holds runs. What it holds is in `held`, by run id, what has ended as well."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        store: Store,
+        membership: Membership,
+        pushing: Pushing,
+        watcher: Watcher,
+        settings: Settings,
+    ) -> None:
+        self.adapter, self.store, self.membership, self.settings = adapter, store, membership, settings
+        self._pushing, self._watcher = pushing, watcher
+        self.held: dict[str, Held] = {}
+        self.closing = False
+        self._entering = anyio.Lock()
+
+    @property
+    def replica(self) -> str:
+        """This process among the replicas of its instance."""
+        return self.membership.name
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where the service looks for its Jobs."""
+        return tuple(dict.fromkeys((self.adapter.namespace, *self.settings.namespaces)))
+
+    def jobs(self) -> Iterable[tuple[str, Job]]:
+        """The Jobs of the instance, as far as was heard, oldest first, each with its namespace."""
+        for namespace in self.namespaces:
+            found = self.adapter.places.at(namespace).feed.jobs()
+            yield from ((namespace, job) for job in sorted(found, key=lambda job: job.created or ""))
+
+    def jobs_of(self, run_id: str) -> Sequence[tuple[str, Job]]:
+        """The Jobs of one run: of each of its attempts."""
+        return [(namespace, job) for namespace, job in self.jobs() if job.of_run == run_id]
+
+    async def hold(self, asked: Asked) -> tuple[Held, bool]:
+        """Looks after a run from now on; whether it did not before. Raises `StoreError`."""
+        if asked.continues:
+            await self._let_go_of(asked.continues)
+        async with self._entering:  # two requests for one run at the same moment
+            held = self.held.get(asked.run_id)
+            if held and held.state not in (State.DETACHED, State.ELSEWHERE):
+                return held, False
+            await self.store.create(asked.run_id, asked.document)
+            row = await self.store.row(asked.run_id)
+            assert row is not None  # noqa: S101 - it was made just now
+            held = self._entered(asked, row)
+        held.task = asyncio.create_task(self._guarded(held), name=f"claude-k8s run {asked.run_id}")
+        return held, True
+
+    def recall(self, asked: Asked, row: Row) -> Held:
+        """A run of an earlier life of this replica, with its journal."""
+        held = self._entered(asked, row)
+        if row.result:
+            held.end(RunResult.from_json(row.result["result"]))
+        return held
+
+    def give_up(self, held: Held, why: str) -> None:
+        """A run whose Job is gone: says so, to whoever was to be told its result."""
+        result = plain_result(held.run_id, Outcome.DELETED, Code.JOB_DELETED, why)
+        held.task = asyncio.create_task(self._guarded(held, result), name=f"claude-k8s end {held.run_id}")
+
+    async def forget(self, held: Held) -> None:
+        """Drops what is known of a run here, its journal as well."""
+        if self.held.get(held.run_id) is held:
+            del self.held[held.run_id]
+        await self.store.forget(held.run_id)
+
+    async def clean_up(self, run_id: str, asked: Asked | None) -> None:
+        """The result is where it belongs: the kept request goes, and the Job, if it is not to be kept."""
+        for namespace, job in self.jobs_of(run_id):
+            belongings = Belongings(self.adapter.connection, namespace, call=self.adapter.limits.call)
+            jobs = Jobs(self.adapter.connection, namespace, call=self.adapter.limits.call)
+            try:
+                if asked and not asked.retain:
+                    await jobs.delete(job, "Background")
+                else:
+                    await belongings.forget(job)
+            except (ApiError, Unreachable) as error:
+                log.warning("run.not_cleaned_up", run_id=run_id, job=job.name, error=str(error))  # its TTL will
+
+    async def close(self) -> list[str]:
+        """Lets go of every run, at once; which. Their Jobs go on."""
+        self.closing = True
+        living = [held for held in self.held.values() if held.task and not held.task.done()]
+        for held in living:
+            held.journal.bye("the service lets go of the run, which goes on: come back with this cursor")
+            if not self.adapter.let_go(held.run_id) and held.task:
+                held.task.cancel()
+        if living:
+            await asyncio.wait([held.task for held in living if held.task], timeout=self.adapter.closing)
+        return [held.run_id for held in living if held.result is None]
+
+    # -- one run -----------------------------------------------------------------------------------------------------
+
+    def _entered(self, asked: Asked, row: Row) -> Held:
+        journal = Journal(self.store, asked.run_id, row.epoch, keep=self.settings.keep)
+        held = Held(asked, journal, self.replica, self._pushing.wanted(asked), row.created)
+        held.telling = Telling(
+            asked.run_id,
+            journal,
+            self.membership,
+            self._watcher,
+            held.execution,
+            held.hear,
+            interval=self.adapter.limits.beat,
+        )
+        self.held[asked.run_id] = held
+        return held
+
+    async def _guarded(self, held: Held, result: RunResult | None = None) -> None:
+        """A run's life; a fault of ours in it is its result, and no other run's end."""
+        try:
+            await self._live(held, result)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end as silence
+            log.error("run.fault", run_id=held.run_id, **without_locals(error))
+            text = f"{type(error).__name__}: {error}"
+            held.end(plain_result(held.run_id, Outcome.UNKNOWN, Code.INTERNAL, text))
+
+    async def _live(self, held: Held, result: RunResult | None) -> None:
+        """From its acceptance, or from the `result` that it comes down to, to its end here."""
+        self._watcher.began(held.run_id, {"agent": held.asked.agent, "pushed": held.pushed})
+        async with self._pushing.to(held.asked, held.execution) as push:
+            held.telling.push_to(push)
+            result = await (self._reported(held, result) if result else self._result(held))
+        if result.outcome is Outcome.DETACHED:
+            await self._left(held, result)
+            return
+        with suppress(StoreError):  # it is on the Job
+            await held.telling.note_result(result)  # where its plane has not taken it, it can be fetched all the same
+        held.end(result)
+        self._watcher.ended(held.run_id, result)
+        if held.pushed:
+            await self.clean_up(held.run_id, held.asked)
+
+    async def _result(self, held: Held) -> RunResult:
+        asked = held.asked
+        kept = Kept(asked.document, frozenset(job.name for _, job in self.jobs_of(asked.run_id)))
+        if asked.context:
+            return await self.adapter.execute(asked.context, held.telling, kept=kept)
+        assert asked.request is not None  # noqa: S101 - it is the one or the other
+        return await self.adapter.run(asked.request, held.telling, kept=kept)
+
+    async def _reported(self, held: Held, result: RunResult) -> RunResult:
+        try:
+            await Reception(held.run_id, held.telling, self.adapter.limits).report(result)
+        except LetGo:
+            return plain_result(held.run_id, Outcome.DETACHED, Code.DETACHED, "let go of before it was reported")
+        return result
+
+    async def _left(self, held: Held, result: RunResult) -> None:
+        """Somebody else has it, or, while the service is closing, will have it."""
+        held.end(result, elsewhere=not self.closing)
+        self._watcher.ended(held.run_id, result)
+        if not self.closing:
+            log.info("run.left", run_id=held.run_id, why=result.message)
+            held.journal.bye(f"{result.message}; come back with this cursor")
+            await self.store.forget(held.run_id)
+
+    async def _let_go_of(self, run_id: str) -> None:
+        """A control plane that goes on with a run under another id has lost it: nobody waits for it here any more."""
+        held = self.held.get(run_id)
+        if held and held.task and not held.over:
+            self.adapter.let_go(run_id)
+            await asyncio.wait([held.task], timeout=self.adapter.closing)
