@@ -73,6 +73,12 @@ class RunBook:
             return f"the API server cannot be watched: {feed.problem or 'no answer yet'}"
         return None if self._membership.valid else "the replica's Lease could not be renewed"
 
+    async def over(self) -> None:
+        """Waits until a task of the service has ended by itself, which none should. Raises what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+
     async def accept(self, document: Mapping[str, Any]) -> tuple[RunView, bool]:
         """Takes a run, once however often it is sent; whether it is new here. Waits until it is durable, for a moment.
 

@@ -113,7 +113,7 @@ class Held:
             agent_key=self.asked.agent_key,
             task=self.asked.task,
             session=self.asked.session,
-            supervisor=self.replica if not self.over else None,
+            supervisor=self.replica,
             mine=not self.over,
             unattended=not self.pushed and not self.over and self.journal.readers == 0,
             pushed=self.pushed,

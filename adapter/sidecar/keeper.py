@@ -175,6 +175,8 @@ class Keeper:
         async with self._pushing.to(held.asked, held.execution) as push:
             held.telling.push_to(push)
             result = await (self._reported(held, result) if result else self._result(held))
+            if result.code is Code.INTERNAL:  # it has ended a supervisor, which so could not report it
+                result = await self._reported(held, result)
         if result.outcome is Outcome.DETACHED:
             await self._left(held, result)
             return
