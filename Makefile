@@ -29,8 +29,9 @@ format: .venv/done
 docs: .venv/done         ## what is generated of docs/
 	@$(BIN)/python -c 'import adapter.errors as e; print(e.markdown(), end="")' > docs/errors.md
 	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.markdown(), end="")' > docs/rbac.md
-	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.role(), end="")' > docs/deploy/role.yaml
+	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.role(), end="")' > docs/deploy/agents/role.yaml
 	@$(BIN)/python -c 'import adapter.agent.schema as s; print(s.markdown(), end="")' > docs/configuration.md
+	@$(BIN)/python -c 'import adapter.sidecar.app as a; print(a.openapi_json(), end="")' > docs/service-openapi.json
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }

@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
 import anyio
@@ -279,11 +280,27 @@ async def _where_it_stands(plane: Plane, limits: Limits) -> tuple[dict[Stream, i
     ends: dict[Stream, int] = {}
     number = 1
     for stream in STREAMS:
-        if position := await _position(plane, stream, limits):
+        if position := await _unless_cancelled(plane, partial(_position, plane, stream, limits)):
             ends[stream] = position.offset
             with suppress(ValueError):
                 number = max(number, Heard.parse(str(position.cursor)).attempt)
     return ends, number
+
+
+async def _unless_cancelled(plane: Plane, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+    """An answer that is waited for as long as the run is wanted: a cancel goes to its supervisor without it."""
+    answer: list[T | None] = []
+
+    async def hear() -> None:
+        with suppress(Exception):  # a plane that cannot be asked does not cancel
+            await own(plane.cancellation())
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hear)
+        answer.append(await ask())
+        group.cancel_scope.cancel()
+    return answer[0] if answer else None
 
 
 async def _position(plane: Plane, stream: Stream, limits: Limits) -> Position | None:

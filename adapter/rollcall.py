@@ -54,9 +54,7 @@ class RollCall:
 
         Where none is given, that is the first of the questions that were asked without a pause as long as a Lease.
         """
-        wish = self._wishes.get(name)
-        if wish is None or now - wish.last > self._lease:
-            wish = self._wishes[name] = Wish(now, now, float("-inf"))
+        wish = self._wishes.setdefault(name, Wish(now, now, float("-inf")))
         since = wish.first if since is None else since
         wish.last, wish.newest = now, max(wish.newest, since)
         dead = now - self._asked <= self._blind and self._asked > since and self._is_dead(name)
@@ -86,5 +84,5 @@ class RollCall:
 
 def _sighting(lease: Lease, before: Sighting | None, answered: float) -> Sighting:
     """Since when it is as it is. The latest view of it is kept: its version is what a deletion must name."""
-    same = before is not None and before.lease.version == lease.version
+    same = before is not None and before.lease.mark == lease.mark
     return Sighting(lease, before.since if before and same else answered)

@@ -21,12 +21,20 @@ COMMANDS = {
     "run": "adapter.cli.run:run",
     "execute": "adapter.cli.execute:execute",
     "claude": "adapter.cli.claude:claude",
+    "ps": "adapter.cli.ps:ps",
     "logs": "adapter.cli.logs:logs",
+    "attach": "adapter.cli.attach:attach",
+    "cancel": "adapter.cli.cancel:cancel",
+    "describe": "adapter.cli.describe:describe",
     "manifest": "adapter.cli.manifest:manifest",
     "doctor": "adapter.cli.doctor:doctor",
     "release": "adapter.cli.release:release",
     "demo": "adapter.cli.demo:demo",
     "local": "adapter.cli.local:local",
+    "config": "adapter.cli.config:config",
+    "serve": "adapter.cli.serve:serve",
+    "plane": "adapter.cli.plane:plane",
+    "paperclip": "adapter.cli.paperclip:paperclip",
 }
 
 

@@ -48,7 +48,7 @@ def state_directory() -> Path:
 @asynccontextmanager
 async def connected(choice: Choice, limits: Limits | None = None) -> AsyncIterator[Adapter]:
     """An adapter for the chosen cluster. Raises `ConnectError`."""
-    async with _kubeconfig(choice) as kubeconfig:
+    async with kubeconfig_of(choice) as kubeconfig:
         adapter = Adapter.connect(
             kubeconfig=kubeconfig,
             context=None if choice.local else choice.context,
@@ -61,7 +61,8 @@ async def connected(choice: Choice, limits: Limits | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _kubeconfig(choice: Choice) -> AsyncIterator[str | None]:
+async def kubeconfig_of(choice: Choice) -> AsyncIterator[str | None]:
+    """The kubeconfig of the chosen cluster; the embedded one is started where none is running. None: kubectl's own."""
     if not choice.local:
         yield choice.kubeconfig
         return

@@ -15,6 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 AGENT_TABLE = "agent"
 """The table of the configuration file that holds an agent's configuration, and its place in a context's `meta`."""
 
+FILE = "claude-k8s.file"
+"""The place of the configuration file's path in a context's `meta`."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -32,7 +35,7 @@ def default_config() -> Path:
 
 
 def _load(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    path = value or default_config()
+    path = context.meta[FILE] = value or default_config()
     if value is None and not path.exists():
         return
     try:
@@ -81,7 +84,7 @@ def cluster_options(command: F) -> F:
         setting("--kubeconfig", help="Kubeconfig file; as kubectl takes it if not given.", metavar="FILE"),
         setting("--kube-context", help="Context of the kubeconfig.", metavar="NAME"),
         setting("--namespace", "-n", help="Namespace; that of the context if not given.", metavar="NAME"),
-        setting("--instance", help="Whose runs these are; user and machine if not given.", metavar="NAME"),
+        setting("--instance", help="Whose runs these are; else user and machine (serve: default).", metavar="NAME"),
     )
     for option in reversed(options):
         command = option(command)

@@ -100,7 +100,7 @@ def _lacking(right: Right, subject: Subject) -> Check:
 def _level(right: Right, subject: Subject) -> Level:
     if right.only == "pod" and subject.own.place is None:
         return Level.INFO
-    return Level.WARN if right.without else Level.ERROR
+    return Level.WARN if right.without or right.only == "service" else Level.ERROR  # not everybody has a service
 
 
 def denials(found: Access) -> frozenset[tuple[str, str]]:

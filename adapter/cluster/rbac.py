@@ -1,6 +1,6 @@
 """What the adapter must be allowed to do in its namespace, call by call: the one list of it.
 
-`docs/rbac.md` and the Role in `docs/deploy/role.yaml` are generated from this table (`make docs`), and
+`docs/rbac.md` and the Role in `docs/deploy/agents/role.yaml` are generated from this table (`make docs`), and
 `claude-k8s doctor` asks for each of its rights; tests hold them and the calls themselves together.
 """
 
@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Only = Literal["", "agent", "pod", "doctor"]
-"""Who alone needs a right: an agent's run, an adapter that is itself a pod, `claude-k8s doctor`; or every run."""
+Only = Literal["", "agent", "service", "pod", "doctor"]
+"""Who alone needs a right: an agent's run, `claude-k8s serve`, an adapter that is itself a pod, `claude-k8s doctor`; or
+every run."""
 
 NEEDED_BY: dict[Only, str] = {
     "": "every run",
     "agent": "an agent's run",
+    "service": "`serve`",
     "pod": "an adapter in a pod",
     "doctor": "`doctor`",
 }
@@ -25,7 +27,8 @@ NEEDED_BY: dict[Only, str] = {
 class Right:
     """One verb on one resource, and why. `without` is what is lost without it; nothing said: no run is started.
 
-    `only` says who alone needs it. What only an agent's run needs does not keep a plain command from running.
+    `only` says who alone needs it. What only an agent's run needs does not keep a plain command from running, and what
+    only the service needs keeps neither.
     """
 
     group: str
@@ -41,7 +44,8 @@ class Right:
     @property
     def lost(self) -> str:
         """What is lost without it, said in any case."""
-        return self.without or ("no agent is run" if self.only == "agent" else "no run is started")
+        whose = {"agent": "no agent is run", "service": "the service does not start"}
+        return self.without or whose.get(self.only, "no run is started")
 
     @property
     def code(self) -> str:
@@ -61,6 +65,8 @@ class Right:
         )
 
 
+LEASES = ("coordination.k8s.io", "leases")
+
 TABLE: tuple[Right, ...] = (
     Right("batch", "jobs", "create", "Each run is a Job."),
     Right("batch", "jobs", "get", "To find a run's Job again, and to look for ourselves where the watch may be blind."),
@@ -76,12 +82,26 @@ TABLE: tuple[Right, ...] = (
     ),
     Right("", "pods/log", "get", "The agent's output.", "no log is delivered; the result says so"),
     Right("", "events", "list", "Why a Job has no pod.", "a Job without a pod cannot be explained"),
-    Right("", "secrets", "create", "The prompt and the run's token are a Secret of the run's own.", only="agent"),
-    Right("", "secrets", "delete", "That Secret is removed with the end of the run.", only="agent"),
+    Right(
+        "", "secrets", "create", "Prompt and token, and a request of the service, are Secrets of a run.", only="agent"
+    ),
+    Right("", "secrets", "delete", "Those Secrets are removed with the end of the run.", only="agent"),
+    Right(
+        *("", "secrets", "get", "To go on with a run that another process began: its request is kept in a Secret."),
+        *("a run of the service that its process lost is gone on with only when its request is sent again", "service"),
+    ),
     Right("", "configmaps", "create", "The agent's lock: no second Job of an agent beside a living one.", only="agent"),
     Right("", "configmaps", "get", "Who holds the agent's lock.", only="agent"),
     Right(
         "", "configmaps", "delete", "An agent's lock is freed when its holder is over, and by `release`.", only="agent"
+    ),
+    Right(*LEASES, "create", "Each process of the service says by a Lease of its own that it lives.", only="service"),
+    Right(*LEASES, "get", "To find our own Lease again, and to be sure that another's is gone.", only="service"),
+    Right(*LEASES, "list", "Whether the other processes of the service live.", only="service"),
+    Right(*LEASES, "patch", "Our own Lease is renewed each 2 s.", only="service"),
+    Right(
+        *(*LEASES, "delete", "Our own Lease goes when we do, and a dead process's some minutes after it."),
+        *("a process that leaves is missed only after 15 s, and the Leases of dead ones stay", "service"),
     ),
     Right(
         *("", "persistentvolumeclaims", "get", "Whether the workspace's volume is there and can be shared."),
@@ -98,8 +118,8 @@ TABLE: tuple[Right, ...] = (
 )
 
 
-def missing(review: Mapping[str, Any], *, agent: bool = False) -> list[Right]:
-    """What a SelfSubjectRulesReview shows to be lacking for a run: a plain command's or an agent's.
+def missing(review: Mapping[str, Any], *, agent: bool = False, service: bool = False) -> list[Right]:
+    """What a SelfSubjectRulesReview shows to be lacking for a run, a plain command's or an agent's, or for the service.
 
     A review that does not know everything shows nothing.
     """
@@ -107,12 +127,14 @@ def missing(review: Mapping[str, Any], *, agent: bool = False) -> list[Right]:
     rules = status.get("resourceRules")
     if rules is None or status.get("incomplete"):
         return []
-    return [right for right in needed(agent=agent) if not any(right.granted_by(rule) for rule in rules)]
+    wanted = needed(agent=agent, service=service)
+    return [right for right in wanted if not any(right.granted_by(rule) for rule in rules)]
 
 
-def needed(*, agent: bool) -> list[Right]:
-    """The rights that a run may use."""
-    return [right for right in TABLE if right.only == "" or (agent and right.only == "agent")]
+def needed(*, agent: bool, service: bool = False) -> list[Right]:
+    """The rights that a run may use; with `service`, all that the service may use, which runs agents as well."""
+    whose = {"": True, "agent": agent or service, "service": service}
+    return [right for right in TABLE if whose.get(right.only)]
 
 
 def rules(rights: Iterable[Right] = TABLE) -> list[dict[str, list[str]]]:
@@ -129,19 +151,19 @@ HEAD = """\
 Generated from `adapter/cluster/rbac.py` by `make docs`; do not edit.
 
 The adapter needs these rights in the namespace of its Jobs, and nothing anywhere else: no ClusterRole, no other
-namespace, and no right to read a Secret. [deploy/role.yaml](deploy/role.yaml) is the Role, with a ServiceAccount and
-its RoleBinding:
+namespace, and, but for the service (`claude-k8s serve`), no right to read a Secret.
+[deploy/agents/role.yaml](deploy/agents/role.yaml) is the Role, with a ServiceAccount and its RoleBinding:
 
-    sed 's/namespace: agents/namespace: YOURS/' docs/deploy/role.yaml | kubectl apply -f -
+    sed 's/namespace: agents/namespace: YOURS/' docs/deploy/agents/role.yaml | kubectl apply -f -
 
 Before a run is started the adapter asks the API server what it may do (a SelfSubjectRulesReview, which everybody may
 ask). Where a right is lacking without which a run could not be brought to its end, nothing is started, and the result
 is `forbidden`, with the right in its message. `claude-k8s doctor` asks for each right by itself and names those that
 are lacking.
 
-Who runs no agents, but only commands (`claude-k8s run`), can leave out what an agent's run needs; who can do without
-what the last column says can leave out the rest. Where the adapter is a pod of another namespace than its Jobs', the
-right of an adapter in a pod belongs into a Role there.
+Who runs no agents, but only commands (`claude-k8s run`), can leave out what an agent's run needs; who has no service,
+what `serve` needs; who can do without what the last column says can leave out the rest. Where the adapter is a pod of
+another namespace than its Jobs', the right of an adapter in a pod belongs into a Role there.
 
 Two rights do more than their name says:
 
@@ -152,7 +174,8 @@ Two rights do more than their name says:
   answered with a warning where it does not.
 
 Whoever may create Jobs in a namespace can mount each Secret of it into a pod. So give the agents a namespace of their
-own, with no Secrets in it but theirs.
+own, with no Secrets in it but theirs; and `get secrets` allows nothing that was not possible before. The service reads
+no Secret but those that it made, with the requests of its runs.
 
 The agents' pods need no rights: no token is mounted into them.
 
@@ -175,7 +198,7 @@ ROLE_HEAD = """\
 # All that claude-k8s may do, in one namespace. Why each, and what can be left out: docs/rbac.md.
 # Generated from adapter/cluster/rbac.py by `make docs`; do not edit.
 #
-#   sed 's/namespace: agents/namespace: YOURS/' docs/deploy/role.yaml | kubectl apply -f -
+#   sed 's/namespace: agents/namespace: YOURS/' docs/deploy/agents/role.yaml | kubectl apply -f -
 #
 # Where the adapter runs in another namespace than its Jobs, the ServiceAccount lives there, and the RoleBinding's
 # subject names it there; Role and RoleBinding stay with the Jobs. `get pods` is then of use in a Role there, too.
@@ -212,7 +235,7 @@ subjects:
 
 
 def role() -> str:
-    """The table as the manifests `docs/deploy/role.yaml`."""
+    """The table as the manifests `docs/deploy/agents/role.yaml`."""
     return ROLE_HEAD + "".join(_rule(rule) for rule in rules()) + ROLE_TAIL
 
 

@@ -6,10 +6,9 @@ import base64
 import binascii
 import json
 import re
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from . import jobspec, times
+from . import jobspec, leasespec
 from .errors import ApiError, Cause, bad_request, invalid
 from .resources import CONFIGMAPS, JOBS, LEASES, NAMESPACES, PODS, PVCS, SECRETS, Resource
 
@@ -35,7 +34,6 @@ VALUE_WORDS = (
     "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
     "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
-MICRO_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?$")
 LARGEST = 1_572_864
 """bytes of one object: etcd's limit of a request"""
 
@@ -45,7 +43,7 @@ def complete(resource: Resource, obj: Object) -> None:
     if resource is SECRETS:
         _complete_secret(obj)
     elif resource is LEASES:
-        _complete_lease(obj.get("spec") or {})
+        leasespec.complete(obj)
     elif resource is JOBS:
         jobspec.complete_job(obj)
     elif resource is PODS:
@@ -55,13 +53,6 @@ def complete(resource: Resource, obj: Object) -> None:
     elif resource is NAMESPACES:
         obj.setdefault("spec", {"finalizers": ["kubernetes"]})
         obj.setdefault("status", {"phase": "Active"})
-
-
-def _complete_lease(spec: dict[str, Any]) -> None:
-    """Times are told in UTC, whatever they were written in."""
-    for key in ("acquireTime", "renewTime"):
-        if spec.get(key):
-            spec[key] = times.parse(spec[key]).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _complete_secret(obj: Object) -> None:
@@ -79,6 +70,8 @@ def check(resource: Resource, obj: Object) -> None:
         causes += jobspec.check_job(obj)
     elif resource is PODS:
         causes += jobspec.check_pod_spec("spec", obj.get("spec") or {})
+    elif resource is LEASES:
+        causes += leasespec.check(obj)
     if causes:
         raise invalid(resource.kind, resource.group, obj["metadata"]["name"], causes)
     if len(json.dumps(obj)) > LARGEST:
@@ -88,23 +81,10 @@ def check(resource: Resource, obj: Object) -> None:
 def decode_check(resource: Resource, obj: Object) -> str | None:
     """Why the object cannot even be read as its kind; None if it can."""
     if resource is LEASES:
-        spec = obj.get("spec") or {}
-        found = (spec.get(key) for key in ("renewTime", "acquireTime"))
-        return next((why for time in found if time is not None and (why := _micro_time(time))), None)
+        return leasespec.decode_check(obj)
     if resource is SECRETS:
         return next((why for v in (obj.get("data") or {}).values() if (why := _base64(v))), None)
     return jobspec.decode_check(obj) if resource is JOBS else None
-
-
-def _micro_time(text: object) -> str | None:
-    layout = "2006-01-02T15:04:05.000000Z07:00"
-    match = MICRO_TIME.match(str(text))
-    fraction, zone = (match[2] or "", match[3] or "") if match else ("", "")
-    if match and zone and len(fraction) == 7:
-        return None
-    rest = (fraction + zone) if match else str(text)
-    wanted = "Z07:00" if len(fraction) == 7 else ".000000" if match else "2006"
-    return f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as "{wanted}"'
 
 
 def _base64(value: object) -> str | None:

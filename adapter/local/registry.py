@@ -105,7 +105,7 @@ class Registry:
         if resource.namespaced and given.get("namespace") not in (None, "", namespace):
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         if given.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "resourceVersion should not be set on objects to be created")
         kept = {key: value for key, value in given.items() if key not in SERVER_OWNED and value is not None}
         if kept.get("generateName") and not kept.get("name"):
             kept["name"] = kept["generateName"][:58] + random_suffix()
@@ -115,24 +115,22 @@ class Registry:
         return {"name": "", **kept} | placed | born | generation
 
     def replace(self, resource: Resource, namespace: str, name: str, body: Object, **how: Any) -> Object:
-        """PUT."""
+        """PUT. A Lease that is not there is made by it, and one that is there is not replaced unseen."""
         admission.check_type(resource, body)
         _check_decodes(resource, body)
-        version = body["metadata"].get("resourceVersion")
-        if resource is LEASES and not version:
-            cause = Cause.invalid("metadata.resourceVersion", "", "must be specified for an update")
-            raise invalid(resource.kind, resource.group, name, [cause])
-        return self._write(resource, self.get(resource, namespace, name), copy.deepcopy(body), **how)
+        given = body["metadata"]
+        if resource is LEASES and (old := self.store.get(Key(resource, namespace, name))) is None:
+            if given.get("resourceVersion"):
+                raise stale(resource, name)
+            return self.create(resource, namespace, body, dry_run=how.get("dry_run", False))
+        if resource is LEASES and given.get("resourceVersion") in (None, "", "0"):
+            cause = Cause.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(resource.plural, resource.group, name, [cause])
+        old = self.get(resource, namespace, name)
+        _check_same(resource, old, given)
+        return self._write(resource, old, copy.deepcopy(body), **how)
 
-    def patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        patch: Any,
-        content_type: str,
-        **how: Any,
-    ) -> Object:
+    def patch(self, resource: Resource, namespace: str, name: str, patch: Any, content_type: str, **how: Any) -> Object:
         """PATCH, of any of the three kinds."""
         old = self.get(resource, namespace, name)
         new = apply_patch(content_type, copy.deepcopy(old), patch)
@@ -144,16 +142,14 @@ class Registry:
     def _write(
         self, resource: Resource, old: Object, new: Object, *, dry_run: bool = False, subresource: str = ""
     ) -> Object:
-        metadata, before = new["metadata"], old["metadata"]
-        name = before["name"]
-        if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
-            raise stale(resource, name)
+        before = old["metadata"]
+        _check_version(resource, old, new["metadata"].get("resourceVersion") or before["resourceVersion"])
         new = _merge_parts(old, new, subresource, resource)
         admission.complete(resource, new)
         admission.check_update(resource, old, new)
         if not subresource:
             admission.check(resource, new)
-        return new if dry_run else self._store(Key(resource, before.get("namespace", ""), name), old, new)
+        return new if dry_run else self._store(Key(resource, before.get("namespace", ""), before["name"]), old, new)
 
     def modify(self, resource: Resource, namespace: str, name: str, change: Callable[[Object], None]) -> Object | None:
         """A change by the cluster itself: applied to what is there now; None if there is nothing."""
@@ -195,6 +191,21 @@ def _check_decodes(resource: Resource, body: Object) -> None:
     if why := admission.decode_check(resource, body):
         version, kind = resource.version, resource.kind
         raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def _check_version(resource: Resource, old: Object, asked: str) -> None:
+    if not asked.isdigit():
+        raise ApiError(500, f'strconv.ParseUint: parsing "{asked}": invalid syntax')
+    if asked != old["metadata"]["resourceVersion"]:
+        raise stale(resource, old["metadata"]["name"])
+
+
+def _check_same(resource: Resource, old: Object, given: Mapping[str, Any]) -> None:
+    """A PUT names the very object, by its UID, where it names one."""
+    uid = old["metadata"]["uid"]
+    if given.get("uid") not in (None, "", uid):
+        why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {uid}"
+        raise conflict(resource, old["metadata"]["name"], f"StorageError: invalid object, Code: 4, {why}")
 
 
 def _merge_parts(old: Object, new: Object, subresource: str, resource: Resource) -> Object:

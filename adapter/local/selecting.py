@@ -63,7 +63,9 @@ def _field_test(resource: Resource, part: str) -> Test:
         raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
     path, wanted, value = match[1], match[2] != "!=", match[3].replace("\\", "")
     if path not in ("metadata.name", "metadata.namespace", *resource.fields):
-        raise bad_request(f'field label "{path}" not supported for {resource.kind}')
+        known = '"metadata.name", "metadata.namespace"'
+        of_its_own = f'field label "{path}" not supported for {resource.kind}'
+        raise bad_request(of_its_own if resource.fields else f'"{path}" is not a known field selector: only {known}')
     return lambda obj: (_field(obj, path) == value) is wanted
 
 

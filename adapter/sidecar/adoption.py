@@ -6,6 +6,7 @@ dead; what was another's only once that one's Lease shows no life. Two that reac
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 
 import anyio
@@ -13,8 +14,8 @@ import structlog
 
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import SUPERVISOR, Job, Jobs
-from adapter.errors import AdapterError, Code
+from adapter.cluster.jobs import SUPERVISOR, TERM, Job, Jobs
+from adapter.errors import AdapterError, Code, InvalidRequest
 from adapter.launch import DOCUMENT
 from adapter.sidecar.documents import Asked
 from adapter.sidecar.held import Held
@@ -38,6 +39,7 @@ class Adoption:
         self._keeper = keeper
         self._membership, self._adapter = keeper.membership, keeper.adapter
         self._hopeless: set[str] = set()
+        self._seen: dict[tuple[str, str], float] = {}
         self.done = anyio.Event()
         self._yielded: dict[str, float] = {}
 
@@ -70,7 +72,7 @@ class Adoption:
         try:
             for namespace, job in list(self._keeper.jobs()):
                 if self._wanted(job):
-                    await self._adopt(namespace, job)
+                    await self._try(namespace, job)
             if not self.done.is_set():
                 await self._recall()
                 self.done.set()
@@ -78,6 +80,16 @@ class Adoption:
         except (AdapterError, ApiError, Unreachable) as error:
             log.warning("adoption.failed", error=str(error))
             await anyio.sleep(self._keeper.settings.look)
+
+    async def _try(self, namespace: str, job: Job) -> None:
+        """Adopts one. What is refused is somebody's, or nobody's until its request is sent again; the others go on."""
+        try:
+            await self._adopt(namespace, job)
+        except (ApiError, InvalidRequest) as error:
+            if isinstance(error, ApiError) and (error.transient or error.status in (404, 409)):
+                return  # another replica was quicker, or it has changed: the next look tells
+            self._hopeless.add(job.uid)
+            log.warning("run.orphaned", run_id=job.of_run, job=job.name, why=str(error), hint="send its request again")
 
     # -- by what is in the cluster -----------------------------------------------------------------------------------
 
@@ -90,7 +102,8 @@ class Adoption:
         result = result_on(job)
         if result and not (result.code is Code.SESSION_UNAVAILABLE and len(self._keeper.jobs_of(job.of_run)) == 1):
             return False
-        return job.supervisor == self._keeper.replica or not self._membership.alive(job.supervisor)
+        seen = self._seen.setdefault((job.uid, job.supervisor), self._membership.clock())
+        return job.supervisor == self._keeper.replica or not self._membership.alive(job.supervisor, since=seen)
 
     def _is_held(self, run_id: str) -> bool:
         held = self._keeper.held.get(run_id)
@@ -111,13 +124,9 @@ class Adoption:
             return
         asked = Asked.read(document)
         jobs = Jobs(self._adapter.connection, namespace, call=self._adapter.limits.call)
-        if job.supervisor != self._keeper.replica:
-            with suppress(ApiError):  # another replica was quicker, or it has changed: the next look tells
-                await jobs.mark(job, {SUPERVISOR: self._keeper.replica}, version=True)
-                log.info("run.taken_over", run_id=asked.run_id, job=job.name, of=job.supervisor)
-                await self._keeper.hold(asked)
-            return
-        log.info("run.taken_up", run_id=asked.run_id, job=job.name)
+        # Our own as well: while we were away another replica may have reached for it, and only one of the two gets it.
+        await jobs.mark(job, {SUPERVISOR: self._keeper.replica, TERM: secrets.token_hex(4)}, version=True)
+        log.info("run.taken_up", run_id=asked.run_id, job=job.name, of=job.supervisor)
         await self._keeper.hold(asked)
 
     async def _document(self, namespace: str, job: Job) -> bytes | None:

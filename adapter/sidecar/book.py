@@ -113,6 +113,15 @@ class RunBook:
                 shown[job.of_run] = of_job(job, job.of_run, *whose)
         return list(shown.values())
 
+    def states(self) -> list[State]:
+        """Where each of those runs stands, as far as it is known now."""
+        here = self._held_here()
+        theirs = [one for one in self.keeper.jobs() if one[1].of_run and one[1].of_run not in here]
+        whose = self.keeper.replica, self._membership.alive
+        return [self._held[run_id].state for run_id in here] + [
+            of_job(job, str(job.of_run), namespace, *whose).state for namespace, job in theirs
+        ]
+
     async def run(self, run_id: str) -> RunView | None:
         """One run; None if it is not known."""
         return next((view for view in await self.runs() if view.run_id == run_id), None)
@@ -125,9 +134,10 @@ class RunBook:
         held = self._held.get(run_id)
         if held and not held.over:
             held.telling.cancel(why)
+            await self.keeper.store.ask_cancel(run_id, why)  # of what has no Job yet, a crash must not forget it
         problem = "no Job of it could be found"
         with anyio.move_on_after(self.adapter.limits.cancel_call):
-            while not (held and held.state is State.FINISHED):
+            while not (held and (held.decided or held.state is State.FINISHED)):
                 try:
                     if await self._cancel_job(run_id, why):
                         return True
@@ -148,13 +158,14 @@ class RunBook:
 
     async def ack(self, run_id: str) -> bool:
         """The result was stored: what is left of the run is cleaned up. False: no such run. Raises `NotFinished`."""
-        held, view = self._held.get(run_id), await self.run(run_id)
+        held = self._held.get(run_id)
+        if held and held.task and await held.journal.ended():
+            await asyncio.wait([held.task])  # its readers had the result before its Job had it
+        view = await self.run(run_id)
         if view is None:
             return False
         if view.state is not State.FINISHED:
             raise NotFinished(f"run {run_id!r} has not finished: it is {view.state}")
-        if held and held.task:
-            await asyncio.wait([held.task])
         await self.keeper.clean_up(run_id, held.asked if held else None)
         if held and held.acked is None:
             held.acked = anyio.current_time()

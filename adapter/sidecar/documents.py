@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictInt, ValidationError
 from pydantic.alias_generators import to_camel
 
 from adapter.agent.config import AgentConfig
@@ -41,9 +41,9 @@ class CommandRequest(_Part):
     image: str = "busybox:1.36"
     env: Annotated[dict[str, str], Field(repr=False)] = {}
     working_dir: str | None = None
-    timeout: int | None = None
-    grace: int = 30
-    retain: int = 3600
+    timeout: StrictInt | None = None
+    grace: StrictInt = 30
+    retain: StrictInt = 3600
     cpu: str | None = None
     memory: str | None = None
     service_account: str | None = None

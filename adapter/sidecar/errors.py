@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapter.agent.problems import dotted
+from adapter.agent.problems import MOST_PROBLEMS, dotted
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.errors import AdapterError, InvalidRequest
 
@@ -49,16 +49,18 @@ class BadCursor(AdapterError):
 
 
 class Json(JSONResponse):
-    """JSON of whatever a cluster or an agent has said: half a surrogate pair in a text is no reason for a 500."""
+    """JSON of whatever a cluster or an agent has said."""
 
     def render(self, content: Any) -> bytes:
         return dumps(content)
 
 
 def dumps(content: Any) -> bytes:
-    """One line of JSON. What UTF-8 cannot encode is escaped, which in JSON it always can be."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    """One line of JSON, in ASCII.
+
+    Half a surrogate pair, which a text may hold, cannot be said in UTF-8; and many a client's lines end at U+2028, too.
+    """
+    return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def refusal(
@@ -102,7 +104,9 @@ def install(app: FastAPI) -> None:
 async def _adapter_error(request: Request, error: Exception) -> Json:
     status, code = next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
     if status == 503:
-        log.warning("http.unavailable", path=request.url.path, code=code, error=str(error))
+        log.warning("http.unavailable", path=request.scope["path"], code=code, error=str(error))
+    if isinstance(error, ApiError | Unreachable | NotTaken):
+        request.app.state.metrics.api_problem(code)
     return refusal(status, code, str(error), field=_field(error), headers=SOON if status == 503 else None)
 
 
@@ -116,25 +120,32 @@ def _field(error: Exception) -> str | None:
 async def _validation_error(request: Request, error: Exception) -> Json:
     """FastAPI's own, without the input that its text quotes."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - installed for nothing else
-    first = error.errors()[0]
-    field = _place(first["loc"])
-    return refusal(422, "invalid_request", f"{field or 'the body'}: {first['msg']}", field=field)
+    found = [(_place(one["loc"]), one["msg"]) for one in error.errors()]
+    said = [f"{place or 'the body'}: {rule}" for place, rule in found[:MOST_PROBLEMS]]
+    if found[0][0] is None and "json" not in request.headers.get("content-type", ""):
+        said = ["the body is not taken for JSON: send it with the header Content-Type: application/json"]
+    return refusal(422, "invalid_request", "; ".join(said), field=found[0][0])
 
 
 def _place(location: Sequence[int | str]) -> str | None:
-    """The field's name as its sender knows it. A body that is no JSON at all has a position instead."""
+    """The field's name as its sender knows it; None where it is the body as a whole."""
     where, *rest = location
-    return dotted(rest, "").lstrip(".") or None if where != "body" or not _is_position(rest) else None
-
-
-def _is_position(rest: Sequence[int | str]) -> bool:
-    return len(rest) == 1 and isinstance(rest[0], int)
+    at_position = where == "body" and len(rest) == 1 and isinstance(rest[0], int)  # of what is no JSON
+    return None if at_position else dotted(rest, "").lstrip(".") or None
 
 
 async def _http_error(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - installed for nothing else
-    code = _CODES.get(error.status_code, "refused")
-    return refusal(error.status_code, code, str(error.detail), headers=error.headers)
+    code, headers = _CODES.get(error.status_code, "refused"), error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_allowed(request))}
+    return refusal(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes of the path: the framework's own answer knows the first one alone."""
+    fitting = [route for route in request.app.state.routes if route.path_regex.match(request.scope["path"])]
+    return sorted({method for route in fitting for method in route.methods})
 
 
 class Faults:
@@ -160,7 +171,13 @@ class Faults:
         try:
             await self._app(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged, and the connection survives it
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            log.error("http.fault", path=scope["path"], error=type(error).__name__, trace=trace)
+            log.error("http.fault", path=scope["path"], **_told(error.__cause__ or error))
             if not begun:
                 await refusal(500, "internal", "a fault of the service; its log says more")(scope, receive, send)
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    """What the log may have of an error. The text of one that is not our own may quote what was sent."""
+    name = type(error).__name__
+    text = f"{name}: {error}" if isinstance(error, AdapterError) else name
+    return {"error": text, "trace": "".join(traceback.format_tb(error.__traceback__))}

@@ -25,7 +25,7 @@ ENDING = frozenset({"drain", "diagnose", "report", "clean up"})
 class Held:
     """One run. `settled` is set when another replica could go on with it, or when it is over here.
 
-    `pushed`: a control plane is told of it. `acked` is when whoever fetches results had this one, by the loop's clock.
+    `pushed`: a control plane is told of it. `decided`: it has a result, which is about to be reported. `acked` is when whoever fetches results had this one, by the loop's clock.
     """
 
     asked: Asked
@@ -46,7 +46,7 @@ class Held:
     result: RunResult | None = None
     ended_at: float | None = None
     acked: float | None = None
-    again: bool = False
+    decided: bool = False
 
     @property
     def run_id(self) -> str:
@@ -61,9 +61,11 @@ class Held:
         """The result as the control plane stores it, of an agent's run."""
         return execution_result(result, self.asked.context) if self.asked.context else None
 
-    def hear(self, told: Event | Beat) -> None:
+    def hear(self, told: Event | Beat | RunResult) -> None:
         """Takes in what the run tells."""
-        if isinstance(told, Beat):
+        if isinstance(told, RunResult):
+            self.decided = True
+        elif isinstance(told, Beat):
             self.phase = told.phase
             self.state = State.ENDING if told.phase in ENDING and not self.over else self.state
         elif told.kind in ("kept", "job"):

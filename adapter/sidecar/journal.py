@@ -93,6 +93,11 @@ class Journal:
         """Where the log ends, of one of its streams; None if there is none yet."""
         return await self._store.position(self._run_id, stream)
 
+    async def ended(self) -> bool:
+        """Whether the result is in it."""
+        await self._look_back()
+        return self._end is not None
+
     def bye(self, message: str) -> None:
         """Nothing more comes from here: every reader is told so, at once, and so is whoever comes later."""
         self._bye = message
@@ -113,10 +118,10 @@ class Journal:
 
     async def _read(self, place: Place) -> AsyncIterator[Line]:
         self.readers += 1
+        told = self._beat  # one that is older than the reader is no news
         try:
             await self._look_back()
             place = await self._known(place)
-            told = self._beat  # one that is older than the reader is no news
             while True:
                 news, end = self._news, self._end
                 if self._bye is not None:

@@ -13,7 +13,8 @@ import structlog
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import Job, Jobs
-from adapter.errors import Code
+from adapter.errors import Code, InvalidRequest
+from adapter.launch import DOCUMENT
 from adapter.membership import Membership
 from adapter.places import without_locals
 from adapter.plane.store import Row, Store, StoreError
@@ -119,17 +120,25 @@ class Keeper:
         await self.store.forget(held.run_id)
 
     async def clean_up(self, run_id: str, asked: Asked | None) -> None:
-        """The result is where it belongs: the kept request goes, and the Job, if it is not to be kept."""
+        """The result is where it belongs: the kept request goes, and the Job, if it is not to be kept.
+
+        What was `asked` says whether it is; where another replica was asked, what it has kept says so.
+        """
         for namespace, job in self.jobs_of(run_id):
-            belongings = Belongings(self.adapter.connection, namespace, call=self.adapter.limits.call)
-            jobs = Jobs(self.adapter.connection, namespace, call=self.adapter.limits.call)
             try:
-                if asked and not asked.retain:
-                    await jobs.delete(job, "Background")
-                else:
-                    await belongings.forget(job)
-            except (ApiError, Unreachable) as error:
+                await self._clean_up(namespace, job, asked)
+            except (ApiError, Unreachable, InvalidRequest) as error:
                 log.warning("run.not_cleaned_up", run_id=run_id, job=job.name, error=str(error))  # its TTL will
+
+    async def _clean_up(self, namespace: str, job: Job, asked: Asked | None) -> None:
+        place, call = (self.adapter.connection, namespace), self.adapter.limits.call
+        belongings, jobs = Belongings(*place, call=call), Jobs(*place, call=call)
+        kept = None if asked else await belongings.kept(job)
+        asked = Asked.read(kept[DOCUMENT]) if kept and DOCUMENT in kept else asked
+        if asked and not asked.retain:
+            await jobs.delete(job, "Background")
+        else:
+            await belongings.forget(job)
 
     async def close(self) -> list[str]:
         """Lets go of every run, at once; which. Their Jobs go on."""
@@ -157,6 +166,8 @@ class Keeper:
             held.hear,
             interval=self.adapter.limits.beat,
         )
+        if row.cancel is not None:
+            held.telling.cancel(row.cancel)
         self.held[asked.run_id] = held
         return held
 

@@ -19,7 +19,7 @@ STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 PIECE = 64 * 1024
 """Bytes of log in one line, at most: with what it becomes in memory and as JSON, it bounds a slow reader."""
 
-_CURSOR = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})")
+CURSOR_PATTERN = r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})"
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Place:
     @classmethod
     def parse(cls, text: str) -> Place:
         """The place that a cursor names. Raises `BadCursor`."""
-        found = _CURSOR.fullmatch(text)
+        found = re.fullmatch(CURSOR_PATTERN, text)
         if found is None:
             raise BadCursor("after is no cursor of this service: give one that it gave you, or none")
         epoch, *numbers = found.groups()
@@ -76,30 +76,32 @@ class Place:
         """What of it the reader has not. The place is behind the entry only with the last piece of it."""
         stream = entry.stream or "stdout"
         yield from self.lost(stream, entry.offset, "the journal keeps no more of it")
-        body = entry.body[self.ends[stream] - entry.offset :]
-        while body:
-            piece, body = cut(body)
-            at, self.ends[stream] = self.ends[stream], self.ends[stream] + len(piece)
-            self.seq = self.seq if body else entry.seq
-            continued = entry.data["continued"] if not body else not piece.endswith(b"\n")
+        body, start = entry.body, self.ends[stream] - entry.offset
+        while start < len(body):
+            end = cut(body, start)
+            piece, last = body[start:end], end == len(body)
+            self.ends[stream] = entry.offset + end
+            self.seq = entry.seq if last else self.seq
+            continued = entry.data["continued"] if last else not piece.endswith(b"\n")
             more = {"continued": continued, "stamp": entry.data["stamp"]}
-            yield self.line("log", stream=stream, offset=at, **text_of(piece), **more)
+            yield self.line("log", stream=stream, offset=entry.offset + start, **text_of(piece), **more)
+            start = end
 
 
 _BESIDE = ("event", "meta")
 
 
-def cut(body: bytes) -> tuple[bytes, bytes]:
-    """A piece of log that is not too long, and the rest: between two lines, or else between two characters."""
-    if len(body) <= PIECE:
-        return body, b""
-    end = body.rfind(b"\n", 0, PIECE) + 1 or _between_characters(body, PIECE)
-    return body[:end], body[end:]
+def cut(body: bytes, start: int) -> int:
+    """Where a piece that begins at `start` ends: not too far, between two lines, or else between two characters."""
+    end = start + PIECE
+    if len(body) <= end:
+        return len(body)
+    return body.rfind(b"\n", start, end) + 1 or next((at for at in range(end, end - 4, -1) if _begins(body[at])), end)
 
 
-def _between_characters(body: bytes, end: int) -> int:
-    """The last place up to `end` where no character of UTF-8 is cut in two."""
-    return next((at for at in range(end, end - 4, -1) if body[at] & 0xC0 != 0x80), end)
+def _begins(byte: int) -> bool:
+    """Whether a character of UTF-8 may begin with it."""
+    return byte & 0xC0 != 0x80
 
 
 def text_of(data: bytes) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapter.plane import Plane
 from adapter.plane.http import HttpPlane
+from adapter.plane.http_address import Token, base_of
 from adapter.run import RunResult
 from adapter.sidecar.documents import Asked
 
@@ -24,9 +25,15 @@ class PlaneChoice:
 
 
 class Pushing:
-    """Clients, shared by the runs that name the same control plane and bear the same token."""
+    """Clients, shared by the runs that name the same control plane and bear the same token.
+
+    Raises `InvalidRequest` for an address or a token that could never be used.
+    """
 
     def __init__(self, choice: PlaneChoice | None, replica: str, observe: Callable[[str, str, float], None]) -> None:
+        if choice:  # what could never be used is said before anything is served
+            base_of(choice.url)
+            Token(choice.token, choice.token_file)
         self._choice, self._replica, self._observe = choice, replica, observe
         self._clients: dict[tuple[Any, ...], tuple[HttpPlane, int]] = {}
 

@@ -35,8 +35,8 @@ class Watcher(Protocol):
 class Telling:
     """The plane of one run. It beats although it is fenced off: an outage must not silence every replica at once.
 
-    `execution` makes of a result what the control plane stores. `told` hears every event and beat first. `interval` is
-    the seconds between two beats, at most.
+    `execution` makes of a result what the control plane stores. `told` hears every event, beat and result first.
+    `interval` is the seconds between two beats, at most.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Telling:
         fence: Fence,
         watcher: Watcher,
         execution: Callable[[RunResult], dict[str, Any] | None],
-        told: Callable[[Event | Beat], None],
+        told: Callable[[Event | Beat | RunResult], None],
         interval: float,
     ) -> None:
         self._run_id, self._journal, self._fence = run_id, journal, fence
@@ -102,6 +102,7 @@ class Telling:
                 await self._push.event(event)
 
     async def result(self, result: RunResult) -> None:
+        self._told(result)
         await self._fence.until_valid()
         if self._push:
             await self._push.result(result)

@@ -13,13 +13,13 @@ from adapter.cluster.connection import MERGE_PATCH
 from adapter.cluster.rbac import Right, rules
 from tests.contract.conftest import Object, Place
 
-ROLE = Path(__file__).parents[2] / "docs" / "deploy" / "role.yaml"
+ROLE = Path(__file__).parents[2] / "docs" / "deploy" / "agents" / "role.yaml"
 NAME = "claude-k8s"
 PLURALS = {"ServiceAccount": "serviceaccounts", "Role": "roles", "RoleBinding": "rolebindings"}
 
 
 async def documented(place: Place) -> None:
-    """Creates what docs/deploy/role.yaml says, in the place's namespace."""
+    """Creates what docs/deploy/agents/role.yaml says, in the place's namespace."""
     await _create(place, ROLE.read_text())
 
 

@@ -255,3 +255,26 @@ async def test_a_run_that_nobody_reads_is_cancelled_where_that_is_wanted(cluster
         assert view.outcome == "cancelled"
         assert view.result
         assert "nobody has read" in view.result["message"]
+
+
+async def test_a_reader_that_acknowledges_as_soon_as_it_has_the_result_was_told_that_it_is_ending(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    async with replica(cluster, tmp_path) as one:
+        for number in range(5):
+            run_id = f"run-{number}"
+            await one.post(run_id, "true", retain=0)
+            assert (await one.lines(run_id))[-1]["type"] == "result"
+            assert await one.book.ack(run_id)
+        await cluster.until(lambda c: not c.list("jobs"))
+
+
+async def test_an_acknowledgement_at_another_replica_left_the_job_for_an_hour(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    async with replica(cluster, tmp_path, "one") as one, replica(cluster, tmp_path, "two") as two:
+        await one.post("a", "true", retain=0)
+        await one.end("a")
+        await two.end("a")
+        assert await two.book.ack("a")
+        await cluster.until(lambda c: not c.list("jobs"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -10,7 +11,9 @@ import pytest
 from adapter.cluster.jobs import CANCEL
 from adapter.line import Line
 from adapter.local import Fault, LocalCluster
+from adapter.sidecar.errors import NotTaken
 from tests.sidecar.books import Replica, command_document, delete, kill, replica
+from tests.sidecar.test_book_agents import document
 
 TRAP = ("sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
 
@@ -122,3 +125,33 @@ async def up(one: Replica) -> None:
     async for line in journal.read(None):
         if line["type"] == "log":
             return
+
+
+async def test_while_its_control_plane_does_not_answer(cluster: LocalCluster, tmp_path: Path) -> None:
+    """It was not heard as long as the run waited for its control plane to say where its log ends."""
+    nobody = {"plane": {"url": "http://127.0.0.1:9"}}
+    async with replica(cluster, tmp_path) as one:
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.book.accept, document("a", "sleep=60") | nobody)
+            await one.until("a", lambda view: view.state == "accepted")
+            assert await one.book.cancel("a", "by hand")
+        assert (await one.view("a")).cancel == "by hand"
+        await cluster.until(lambda c: not c.list("jobs"))
+
+
+async def test_a_crash_does_not_forget_the_cancel_of_a_run_that_has_no_job_yet(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    async with replica(cluster, tmp_path) as one:
+        fault = cluster.faults.add(Fault.respond(503, method="POST", path="*/jobs"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.book.accept, command_document("a", "echo", "never"))
+            await one.until("a", lambda view: view.state == "accepted")
+            with suppress(NotTaken):
+                await one.book.cancel("a", "by hand")
+            await kill(one)
+            group.cancel_scope.cancel()
+    fault.remove()
+    async with replica(cluster, tmp_path) as one:
+        assert (await one.end("a")).outcome == "cancelled"
+        assert await one.text("a") == ""

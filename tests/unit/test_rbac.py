@@ -12,8 +12,9 @@ from adapter.cluster import rbac
 from adapter.cluster.rbac import TABLE, Only, Right, missing, needed, rules
 
 DOCS = Path(rbac.__file__).parent.parent.parent / "docs"
-ROLE = list(yaml.safe_load_all((DOCS / "deploy" / "role.yaml").read_text()))
-RUN, AGENT = needed(agent=False), needed(agent=True)
+ROLE = list(yaml.safe_load_all((DOCS / "deploy" / "agents" / "role.yaml").read_text()))
+RUN, AGENT, SERVICE = needed(agent=False), needed(agent=True), needed(agent=True, service=True)
+ONLY_SERVICE = [right for right in SERVICE if right.only == "service"]
 
 
 def review(*rules: dict[str, Any], incomplete: bool = False) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def test_the_document_is_the_table() -> None:
 def test_the_role_is_the_table() -> None:
     _, role, _ = ROLE
 
-    assert (DOCS / "deploy" / "role.yaml").read_text() == rbac.role(), "run `make docs`"
+    assert (DOCS / "deploy" / "agents" / "role.yaml").read_text() == rbac.role(), "run `make docs`"
     assert role["rules"] == rules()
 
 
@@ -44,8 +45,9 @@ def test_the_role_is_bound_to_the_account() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", **account["metadata"]}]
 
 
-def test_no_secret_can_be_read() -> None:
-    assert [right.verb for right in TABLE if right.resource == "secrets"] == ["create", "delete"]
+def test_no_secret_can_be_read_but_by_the_service() -> None:
+    assert [right.verb for right in TABLE if right.resource == "secrets"] == ["create", "delete", "get"]
+    assert [right.only for right in TABLE if str(right) == "get secrets"] == ["service"]
 
 
 def test_each_right_has_a_check_of_its_own() -> None:
@@ -55,13 +57,31 @@ def test_each_right_has_a_check_of_its_own() -> None:
 
 
 def test_the_role_is_enough() -> None:
-    assert missing(review(*rules())) == missing(review(*rules()), agent=True) == []
+    given = review(*rules())
+    assert missing(given) == missing(given, agent=True) == missing(given, service=True) == []
 
 
 @pytest.mark.parametrize("right", RUN, ids=str)
 def test_what_the_role_does_not_give_is_missing(right: Right) -> None:
     granted = review(*rules(other for other in TABLE if other is not right))
     assert missing(granted) == missing(granted, agent=True) == [right]
+
+
+@pytest.mark.parametrize("right", ONLY_SERVICE, ids=str)
+def test_what_only_the_service_needs_keeps_no_run_from_running(right: Right) -> None:
+    granted = review(*rules(other for other in TABLE if other is not right))
+    assert missing(granted) == missing(granted, agent=True) == []
+    assert missing(granted, agent=True, service=True) == missing(granted, service=True) == [right]
+    assert right.lost == (right.without or "the service does not start")
+
+
+def test_the_service_runs_agents_as_well() -> None:
+    assert needed(agent=False, service=True) == SERVICE
+    assert [right for right in SERVICE if right not in ONLY_SERVICE] == AGENT
+    assert [str(right) for right in ONLY_SERVICE if right.without] == [
+        "get secrets",
+        "delete leases.coordination.k8s.io",
+    ]
 
 
 @pytest.mark.parametrize("right", [right for right in AGENT if right.only], ids=str)
@@ -74,12 +94,12 @@ def test_what_only_an_agent_needs_keeps_no_command_from_running(right: Right) ->
 
 def test_what_no_run_needs_is_not_missing_for_one() -> None:
     assert missing(review(*rules(AGENT)), agent=True) == []
-    others = {right.only for right in TABLE} - {right.only for right in AGENT}
+    others = {right.only for right in TABLE} - {right.only for right in SERVICE}
     assert others == {"pod", "doctor"}
     assert all(right.without for right in TABLE if right.only in others), "what is lost without it must be said"
 
 
-@pytest.mark.parametrize("only", ["", "agent", "pod", "doctor"])
+@pytest.mark.parametrize("only", ["", "agent", "service", "pod", "doctor"])
 def test_the_document_says_who_needs_a_right(only: Only) -> None:
     some = next(right for right in TABLE if right.only == only)
     [line] = [line for line in rbac.markdown().splitlines() if line.endswith(f"| {some.lost} |") and some.why in line]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from adapter import Code, Outcome, RunResult
 from adapter.cluster.rbac import TABLE, Right, needed, rules
 from adapter.local import Fault, LocalCluster, reviews
 from tests.recorder import Recorder
+from tests.sidecar.books import kill, replica
 from tests.wire.agentwork import agent_work
 from tests.wire.conftest import Ran, Site
 
@@ -89,6 +91,21 @@ async def test_every_right_of_an_agent_is_used_and_no_other(site: Site) -> None:
     rights = {(right.group, right.resource, right.verb) for right in needed(agent=True)}
     assert rights - used(site.cluster) == {("", "events", "list")}, "nothing had to be explained"
     assert used(site.cluster) <= rights
+
+
+async def test_every_right_of_the_service_is_used_and_no_other(cluster: LocalCluster, tmp_path: Path) -> None:
+    """What one replica began, another goes on with, though it has nothing of it but what is in the cluster."""
+    async with replica(cluster, tmp_path / "two", "two") as two:
+        async with replica(cluster, tmp_path / "one", "one") as one:
+            await one.post("run", *LAST_WORDS)
+            await one.until("run", lambda view: view.state == "running")
+            await kill(one)
+        await two.until("run", lambda view: view.mine and view.state == "running")
+        assert await two.book.cancel("run", "enough")
+        await two.end("run")
+    rights = {(right.group, right.resource, right.verb): right.only for right in needed(agent=True, service=True)}
+    assert used(cluster) <= rights.keys()
+    assert {right for right, only in rights.items() if only == "service"} <= used(cluster)
 
 
 async def ran_agent(site: Site, run_id: str, **fields: Any) -> RunResult:

@@ -1,0 +1,194 @@
+"""The life of the service's process: its directory, the cluster, its runs, the socket, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import structlog
+import uvicorn
+
+from adapter.errors import AdapterError
+from adapter.line import Line
+from adapter.plane.store import Store
+from adapter.service import Adapter
+from adapter.sidecar.app import create_app
+from adapter.sidecar.auth import VARIABLE, Token, is_loopback, token_of
+from adapter.sidecar.book import RunBook
+from adapter.sidecar.keeper import Settings
+from adapter.sidecar.limits import MOST_HEAD
+from adapter.sidecar.metrics import Metrics
+from adapter.sidecar.pushing import PlaneChoice
+from adapter.sidecar.state import StateDirectory, state_directory
+from adapter.sidecar.tracing import tracer_of
+from adapter.sidecar.watcher import MetricsAndTraces
+
+log = structlog.get_logger(__name__)
+
+STOP = 2
+"""Seconds that answers under way may take once the service stops; whoever reads events is told at once."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Connect = Callable[[str, Line], AbstractAsyncContextManager[Adapter]]
+"""An adapter for a replica of this name, with this line for its runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What `claude-k8s serve` was told. `max_runs` is how many runs may be at work at once; the others wait."""
+
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8642
+    token_file: Path | None = None
+    plane: PlaneChoice | None = None
+    settings: Settings = field(default_factory=Settings)
+    max_runs: int = 100
+
+
+async def serve(serving: Serving, connect: Connect, started: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT; then lets go of its runs, whose Jobs go on.
+
+    `started` is told the line that says where. Raises `AdapterError` for what keeps it from serving.
+    """
+    token = token_of(serving.token_file)
+    _check_open(serving.host, token)
+    with state_directory(serving.state) as state, _listening(serving.host, serving.port) as listener:
+        async with connect(state.replica, Line(serving.max_runs, agents=True)) as adapter, _stores(state) as store:
+            await _serve(serving, adapter, store, listener, token, started)
+
+
+def _check_open(host: str, token: Token | None) -> None:
+    if token is None and not is_loopback(host):
+        how = f"give a token, with --token-file or in {VARIABLE}, or serve 127.0.0.1"
+        raise AdapterError(f"--host {host} is open to the network: {how}")
+
+
+async def _serve(
+    serving: Serving,
+    adapter: Adapter,
+    store: Store,
+    listener: socket.socket,
+    token: Token | None,
+    started: Callable[[str], None],
+) -> None:
+    metrics, tracer = Metrics(), tracer_of(adapter.instance, str(adapter.replica))
+    book = await RunBook.open(
+        adapter,
+        store,
+        watcher=MetricsAndTraces(metrics, tracer),
+        plane=serving.plane,
+        settings=serving.settings,
+        observe=metrics.plane,
+    )
+    server = _Server(_config(create_app(book, token=token, metrics=metrics)))
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        with _signals() as stop:
+            started(f"{_address(listener)} (instance {adapter.instance}, replica {adapter.replica})")
+            await _until(stop, running, book)
+    finally:
+        await _stop(server, running, book)
+        await tracer.aclose()
+
+
+async def _until(stop: asyncio.Event, running: asyncio.Task[None], book: RunBook) -> None:
+    """Until a signal. A service that has lost a part of itself ends too: started again it is whole."""
+    waiting, over = asyncio.create_task(stop.wait()), asyncio.create_task(book.over())
+    await asyncio.wait([waiting, running, over], return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, over):
+        task.cancel()
+    if over.done() and not over.cancelled() and (error := over.exception()):
+        log.error("serve.fault", error=str(error))
+
+
+async def _stop(server: uvicorn.Server, running: asyncio.Task[None], book: RunBook) -> None:
+    """Accepts nothing more, lets go of every run, ends what is read: all at once, none waits for another."""
+    log.info("serve.stopping")
+    server.should_exit = True
+    let_go = await book.close()
+    await running
+    log.info("serve.stopped", let_go=let_go, hint="their Jobs go on" if let_go else "")
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: the first lets go, and only a second one is in a hurry."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="h11",  # the one that bounds a request's head
+        h11_max_incomplete_event_size=MOST_HEAD,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than clients keep one: they would post into a connection that closes
+        timeout_graceful_shutdown=STOP,
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT. A second one ends the process as it would any other."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def first() -> None:
+        stop.set()
+        _handle(signal.SIG_DFL)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, first)
+    try:
+        yield stop
+    finally:
+        _handle(signal.SIG_DFL)
+
+
+def _handle(handler: signal.Handlers) -> None:
+    for number in SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, handler)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """The socket, bound before anything else is begun. Raises `AdapterError`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise AdapterError(f"--host {host} --port {port}: {error.strerror or error}") from error
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@asynccontextmanager
+async def _stores(state: StateDirectory) -> AsyncIterator[Store]:
+    store = await Store.open(state.journals)
+    try:
+        yield store
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()

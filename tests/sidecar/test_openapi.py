@@ -1,0 +1,92 @@
+"""The service against its own OpenAPI document, and the document against the one that is published."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.core.transport import Response
+from schemathesis.generation.case import Case
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from adapter.sidecar.app import openapi, openapi_json
+from adapter.sidecar.auth import FixedToken
+from tests.sidecar.serving import served
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "service-openapi.json"
+TOKEN = "t0ken"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_the_published_document_is_that_of_the_app() -> None:
+    assert DOCUMENT.read_text() == openapi_json(), "run make docs"
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in openapi()["paths"].items():
+        yield from ((f"{method.upper()} {path}", operation) for method, operation in methods.items())
+
+
+def test_every_answer_is_documented_and_every_error_in_one_shape() -> None:
+    for name, operation in operations():
+        answers = operation["responses"]
+        good = [answer for status, answer in answers.items() if status.startswith("2")]
+        assert good, name
+        assert all(answer["content"] for answer in good), name
+        open_to_all = name in ("GET /healthz", "GET /readyz")
+        assert (("401" in answers), bool(operation.get("security"))) == (not open_to_all,) * 2, name
+        if "requestBody" in operation:
+            assert {"413", "422"} <= set(answers), name
+        for status, answer in answers.items():
+            if not status.startswith("2"):
+                (content,) = answer["content"].values()
+                assert content["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}, (name, status)
+    assert "HTTPValidationError" not in openapi()["components"]["schemas"], "FastAPI's own shape of an error"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service in a thread of its own: the tests are not asynchronous, and speak to it over its socket."""
+    ready, over = threading.Event(), threading.Event()
+    found: list[str] = []
+
+    async def serve() -> None:
+        async with served(tmp_path_factory.mktemp("service"), token=FixedToken(TOKEN)) as service:
+            await service.book.add("b2f6c0de-run")
+            await service.book.finish("b2f6c0de-run")
+            found.append(service.url)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield found[0]
+    finally:
+        over.set()
+        thread.join(20)
+
+
+schema = schemathesis.openapi.from_dict(openapi())
+
+
+def beyond_schemas(case: Case[Any]) -> list[Any]:
+    """A run's document has rules that no schema says, and takes its numbers as text, too."""
+    return [positive_data_acceptance, negative_data_rejection] if case.operation.label == "POST /v1/runs" else []
+
+
+@schema.parametrize()
+@settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_sent_is_answered_as_documented(case: Case[Any], url: str) -> None:
+    """No 5xx, no status, shape or type of an answer that the document does not have."""
+    answer: Response = case.call_and_validate(base_url=url, headers=BEARER, excluded_checks=beyond_schemas(case))
+    if answer.status_code >= 400:
+        assert set(json.loads(answer.content)) == {"error"}
