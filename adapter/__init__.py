@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from adapter.agent.config import AgentConfig
     from adapter.agent.context import RunContext
     from adapter.agent.execution import execution_result
+    from adapter.plane.http import HttpPlane
     from adapter.service import Adapter
 
 _LATER = {
     "Adapter": "adapter.service",
     "AgentConfig": "adapter.agent.config",
+    "HttpPlane": "adapter.plane.http",
     "RunContext": "adapter.agent.context",
     "execution_result": "adapter.agent.execution",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "Code",
     "ConnectError",
     "Event",
+    "HttpPlane",
     "InvalidRequest",
     "Limits",
     "LogChunk",
