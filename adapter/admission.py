@@ -26,10 +26,21 @@ Tell = Callable[..., None]
 
 
 class Admission:
-    """The way of one suspended Job to its agent."""
+    """The way of one suspended Job to its agent. `check` raises where the Job is not ours any more."""
 
-    def __init__(self, agent: str, jobs: Jobs, belongings: Belongings, limits: Limits, tell: Tell) -> None:
+    def __init__(
+        self,
+        agent: str,
+        jobs: Jobs,
+        belongings: Belongings,
+        limits: Limits,
+        tell: Tell,
+        *,
+        budget: float | None = None,
+        check: Callable[[Job], None] = lambda job: None,
+    ) -> None:
         self._agent, self._jobs, self._belongings, self._limits, self._tell = agent, jobs, belongings, limits, tell
+        self._budget, self._check = budget, check
         self._pace = Backoff(limits.retry_first, limits.busy_look)
         self._give_up = float("inf") if limits.busy is None else anyio.current_time() + limits.busy
         self._said, self._written_at = "", 0.0
@@ -115,20 +126,23 @@ class Admission:
         again = await self._asked(lambda: self._jobs.get(job.name))
         if again is None or again.uid != job.uid:
             raise Refused(Code.JOB_DELETED, f"Job {job.name} was deleted before it was let run")
+        self._check(again)
         return again
 
     async def _asked(self, call: Callable[[], Awaitable[T]], rejected: Code = Code.ADMISSION_UNREACHABLE) -> T:
-        return await persistently(call, self._limits, rejected)
+        return await persistently(call, self._limits, rejected, budget=self._budget)
 
 
-async def persistently(call: Callable[[], Awaitable[T]], limits: Limits, rejected: Code) -> T:
-    """Repeats a call until the API server has answered, for as long as a launch may take.
+async def persistently(
+    call: Callable[[], Awaitable[T]], limits: Limits, rejected: Code, *, budget: float | None = None
+) -> T:
+    """Repeats a call until the API server has answered, for as long as a launch may take, or for `budget` seconds.
 
     Raises `Refused`, since what cannot be checked, or made, is not started; and a conflict (409) as it is: to whoever
     makes or changes something that is an answer. `rejected` is the code of a plain no.
     """
     backoff = Backoff(limits.retry_first, limits.retry_most)
-    give_up = anyio.current_time() + limits.launch
+    give_up = anyio.current_time() + (limits.launch if budget is None else budget)
     while True:
         try:
             return await call()

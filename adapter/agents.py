@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,7 +35,7 @@ from adapter.cluster.jobs import AGENT_LABEL, REQUEST, RUN_ID, Jobs, digest, job
 from adapter.errors import Code, ConnectError, InvalidRequest
 from adapter.limits import Limits
 from adapter.listener import Heard, Listener
-from adapter.mouth import own
+from adapter.mouth import own, place
 from adapter.plane import Plane, Position, Stream
 from adapter.reception import LetGo, Reception
 from adapter.run import Outcome, RunResult
@@ -97,10 +98,16 @@ class Attempt:
         return replace(told, agent={**(told.agent or {}), "cwd": self.job.cwd})
 
 
-async def execute(host: Host, context: RunContext, plane: Plane, reception: Reception) -> RunResult:
-    """Runs the agent to its end: once, or, where its session turns out to be unknown and it may, once more afresh."""
+async def execute(
+    host: Host, context: RunContext, plane: Plane, reception: Reception, *, patient: bool = False
+) -> RunResult:
+    """Runs the agent to its end: once, or, where its session turns out to be unknown and it may, once more afresh.
+
+    `patient`: it was accepted for good, so that an API server that is away is waited for, however long.
+    """
+    limits = replace(host.limits, launch=math.inf) if patient else host.limits
     try:
-        return await _attempts(host, context, plane, reception)
+        return await _attempts(host, context, plane, reception, limits)
     except LetGo:
         text = "the adapter let go of the run; its Job, if there is one, goes on"
         return plain_result(context.run_id, Outcome.DETACHED, Code.DETACHED, text)
@@ -114,16 +121,16 @@ async def execute(host: Host, context: RunContext, plane: Plane, reception: Rece
     return refused
 
 
-async def _attempts(host: Host, context: RunContext, plane: Plane, reception: Reception) -> RunResult:
+async def _attempts(host: Host, context: RunContext, plane: Plane, reception: Reception, limits: Limits) -> RunResult:
     config = AgentConfig.parse(context.config, target=context.execution_target)
-    adapter = await reception.beating(lambda: _patiently(lambda: host.at(config.kubeconfig), host.limits))
-    ends, number = await reception.beating(lambda: _where_it_stands(plane, host.limits))
+    adapter = await reception.beating(lambda: _patiently(lambda: host.at(config.kubeconfig), limits))
+    ends, number = await reception.beating(lambda: _where_it_stands(plane, limits))
     if number == 1 and config.retry_fresh_session:
         number = await reception.beating(
-            lambda: _patiently(lambda: _attempt_there_is(adapter, config, context), host.limits)
+            lambda: _patiently(lambda: _attempt_there_is(adapter, config, context), limits)
         )
     while True:
-        self_pod = await reception.beating(lambda: _patiently(lambda: own_pod_of(adapter), host.limits))
+        self_pod = await reception.beating(lambda: _patiently(lambda: own_pod_of(adapter), limits))
         place = config.namespace or adapter.namespace
         attempt = await reception.beating(
             lambda: prepare(context, adapter.instance, self_pod, namespace=place, number=number)  # noqa: B023 - awaited here
@@ -309,7 +316,7 @@ async def _position(plane: Plane, stream: Stream, limits: Limits) -> Position | 
     with anyio.move_on_after(limits.call * 3):
         while True:
             try:
-                return await own(plane.position(stream))
+                return place(await own(plane.position(stream)))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 log.warning("plane.position_failed", error=repr(error))
             await backoff.wait()

@@ -172,6 +172,11 @@ class Case:
         """How long the pod may go on after it was told to end, in seconds."""
         return self.pod.grace if self.pod else self.job.grace
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps the run from starting, as it was seen last; None where nothing does."""
+        return self._trouble or self.rejected
+
     def end(self, now: float) -> End | None:
         """The end, if it has come."""
         if self.taken:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -23,14 +24,11 @@ from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.line import Line
 from adapter.refusal import Refused, raise_if_final, refusal_of
-from adapter.takeover import Elsewhere, Launched, Takeover, known
+from adapter.takeover import DOCUMENT, Elsewhere, Launched, Takeover, known, must_be_ours
 from adapter.work import Work
 
 T = TypeVar("T")
 Tell = Callable[..., None]
-
-DOCUMENT = "document"
-"""The key of what is kept of a run's request."""
 
 
 class Launch:
@@ -49,13 +47,14 @@ class Launch:
     ) -> None:
         self._work, self._jobs, self._belongings, self._rights = work, jobs, belongings, rights
         self._feed, self._line, self._limits, self._tell = feed, line, limits, tell
-        self._takeover = Takeover(work, jobs, feed, limits, tell)
+        self._takeover = Takeover(work, jobs, belongings, feed, limits, tell)
+        self._budget = work.budget(limits)
         self.name = work.name
 
     async def can_see(self) -> None:
         """Waits until the feed sees: what we could not watch is not started. Raises `Refused`."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        give_up = anyio.current_time() + self._limits.launch
+        give_up = anyio.current_time() + self._budget
         while isinstance(problem := await self._feed.listed(), ApiError | Unreachable):
             refused = refusal_of(problem)
             if refused.code is not Code.API_UNREACHABLE or anyio.current_time() >= give_up:
@@ -74,11 +73,10 @@ class Launch:
                 raise Refused(Code.FORBIDDEN, text)
             return found
         launched = await self._takeover.find() or await self._found_again() or await self._create()
-        self._must_be_ours(launched.job)
+        if launched.earlier is None:
+            must_be_ours(launched.job, self._work)
         if launched.job.suspended:
             return await self._made_ready(launched)
-        if launched.job.adopter is not None and self._work.kept:
-            await self._keep(launched.job, self._work.kept.document, instead=True)
         self._line.enter(self._work.run_id, self._work.agent)
         return launched
 
@@ -87,13 +85,22 @@ class Launch:
         if not self._work.must_exist:
             return None
         job = await self._asked(lambda: self._jobs.get(self.name))
-        if job is None or job.request != self._work.request:
+        if job is None:
             raise Refused(Code.JOB_DELETED, f"Job {self.name} was gone when the service came back to it")
+        self._must_fit(job)
         return known(job, self._work.run_id)
 
-    def _must_be_ours(self, job: Job) -> None:
-        if self._work.supervisor is not None and job.supervisor not in (None, self._work.supervisor):
-            raise Elsewhere(f"replica {job.supervisor} looks after Job {job.name}")
+    def _must_fit(self, job: Job) -> None:
+        """Raises where the Job is of another request, or another run's: `Refused`, and `Elsewhere` in a service.
+
+        There the refusal of a second request must not become the result of the run that the first one has begun.
+        """
+        text = f"run {self._work.run_id!r} is Job {job.name}, of a different request"
+        clash = job.request != self._work.request
+        if not clash:
+            text = f"Job {job.name} of run {self._work.run_id!r} is run {job.adopter}'s now"
+        if clash or job.adopter not in (None, self._work.run_id):
+            raise Elsewhere(text, clash=clash) if self._work.supervisor else Refused(Code.CONFLICT, text)
 
     async def _made_ready(self, launched: Launched) -> Launched:
         """Its turn, the agent's lock, and the Secret, for a Job that was not let run yet. What is refused is withdrawn.
@@ -106,7 +113,9 @@ class Launch:
                 await self._keep(job, self._work.kept.document)
             job = await self._turn(job)
             if self._work.agent and not unwanted(job):
-                admission = Admission(self._work.agent, self._jobs, self._belongings, self._limits, self._tell)
+                place = self._jobs, self._belongings, self._limits, self._tell
+                check = partial(must_be_ours, work=self._work)
+                admission = Admission(self._work.agent, *place, budget=self._budget, check=check)
                 job = await admission.admit(job)
             if self._work.secret and job.cancel is None and not job.deleting:
                 await self._give(job)
@@ -115,9 +124,8 @@ class Launch:
             raise
         return Launched(job, launched.adopted)
 
-    async def _keep(self, job: Job, document: bytes, *, instead: bool = False) -> None:
-        """Keeps the request; on a Job that was taken over, in the place of the lost run's."""
-        await self._secretly(lambda: self._belongings.keep(job, {DOCUMENT: document}, instead=instead))
+    async def _keep(self, job: Job, document: bytes) -> None:
+        await self._secretly(lambda: self._belongings.keep(job, self._work.run_id, {DOCUMENT: document}))
         self._tell("kept", f"Job {job.name} waits to be let run", job=job.name, uid=job.uid)
 
     async def _turn(self, job: Job) -> Job:
@@ -134,6 +142,7 @@ class Launch:
             with anyio.move_on_after(self._limits.busy_look):
                 await self._line.change()
             job = self._feed.latest(job)
+            must_be_ours(job, self._work)
         return job
 
     async def _give(self, job: Job) -> None:
@@ -143,7 +152,7 @@ class Launch:
     async def _secretly(self, make: Callable[[], Awaitable[None]]) -> None:
         """Makes a Secret. A conflict that stays is a quota's, which is as transient as it says (it names a 409)."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        give_up = anyio.current_time() + self._limits.launch
+        give_up = anyio.current_time() + self._budget
         while True:
             try:
                 return await self._asked(make, Code.SECRET_REJECTED)
@@ -153,7 +162,7 @@ class Launch:
             await backoff.wait()
 
     async def _asked(self, call: Callable[[], Awaitable[T]], rejected: Code = Code.ADMISSION_UNREACHABLE) -> T:
-        return await persistently(call, self._limits, rejected)
+        return await persistently(call, self._limits, rejected, budget=self._budget)
 
     async def _lacking(self) -> list[str]:
         """The rights without which no run could be brought to its end; the lack of any other is told.
@@ -171,7 +180,7 @@ class Launch:
 
     async def _create(self) -> Launched:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        give_up = anyio.current_time() + self._limits.launch
+        give_up = anyio.current_time() + self._budget
         while True:
             try:
                 return Launched(await self._jobs.create(dict(self._work.manifest)), adopted=False)
@@ -189,10 +198,10 @@ class Launch:
     async def let_run(self, job: Job, cancelled: Callable[[], bool]) -> Job:
         """Lets a suspended Job run, unless it is cancelled. One that changed is looked at again. Raises `Refused`."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        give_up = anyio.current_time() + self._limits.launch
+        give_up = anyio.current_time() + self._budget
         current: Job | None = self._feed.latest(job)  # the controller has written its first conditions meanwhile
         conflicts = 0
-        while current and current.suspended and not current.deleting and current.cancel is None and not cancelled():
+        while current and current.suspended and self._is_ours(current) and not unwanted(current) and not cancelled():
             try:
                 return await self._jobs.resume(current)
             except (ApiError, Unreachable) as error:
@@ -219,13 +228,13 @@ class Launch:
         server has answered or the launch budget is spent; what is left then is harmless, since it does not run.
         """
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        with anyio.move_on_after(self._limits.launch):
+        with anyio.move_on_after(self._budget):
             while True:
                 try:
                     if (signed := await self._takeover.signed()) is not None:
                         return Launched(signed, adopted=True)
                     job = await self._jobs.get(self.name)
-                    if job is None or job.request != self._work.request:
+                    if job is None or job.request != self._work.request or not self._is_ours(job):
                         return None
                     if not job.suspended:
                         return known(job, self._work.run_id)
@@ -253,11 +262,12 @@ class Launch:
             return None
         if job is None or (job.deleting and job.request != self._work.request):
             return None
-        if job.request != self._work.request:
-            raise Refused(Code.CONFLICT, f"run {self._work.run_id!r} is Job {job.name}, of a different request")
-        if job.adopter not in (None, self._work.run_id):
-            raise Refused(Code.CONFLICT, f"Job {job.name} of run {self._work.run_id!r} is run {job.adopter}'s now")
+        self._must_fit(job)
         return known(job, self._work.run_id)
+
+    def _is_ours(self, job: Job) -> bool:
+        """Whether no other replica has taken it over while we could not see."""
+        return self._work.supervisor is None or job.supervisor in (None, self._work.supervisor)
 
 
 def _exists(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from adapter.backoff import Backoff
 from adapter.cluster.framing import Batch
 from adapter.limits import Limits
-from adapter.plane import Beat, Event, LogChunk, Plane, Stream
+from adapter.plane import Beat, Event, LogChunk, Plane, Position, Stream
 from adapter.run import LogSummary, RunResult
 from adapter.spool import Spool
 
@@ -31,6 +31,14 @@ async def own(call: Awaitable[T]) -> T:
     except anyio.get_cancelled_exc_class() as error:
         await checkpoint_if_cancelled()  # ours is passed on
         raise RuntimeError("the plane cancelled its own call") from error
+
+
+def place(answer: object) -> Position | None:
+    """The position that a plane has answered. It may answer anything: raises TypeError for what is none."""
+    offset: object = getattr(answer, "offset", None)
+    if answer is None or (isinstance(answer, Position) and isinstance(offset, int) and offset >= 0):
+        return answer
+    raise TypeError(f"{type(answer).__name__} is no position of a log")
 
 
 class Herald:
@@ -83,7 +91,7 @@ class Herald:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         while True:
             try:
-                return await own(self._plane.cancellation())
+                return str(await own(self._plane.cancellation()))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
             await backoff.wait()
@@ -190,7 +198,7 @@ class Heart:
                 return None
             try:
                 with anyio.fail_after(self._limits.call) as self._in_flight:
-                    return await own(self._plane.beat(beat))
+                    return _pause(await own(self._plane.beat(beat)))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._log.warning("plane.beat_failed", error=repr(error))
             return None
@@ -211,3 +219,8 @@ class Heart:
         finally:
             self._speaking.release()
         return self._accepted
+
+
+def _pause(answer: object) -> float | None:
+    """When the next beat is wanted. A plane may answer anything: what is no time has no meaning, and ends no run."""
+    return answer if isinstance(answer, int | float) and answer > 0 else None

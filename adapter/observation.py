@@ -12,7 +12,7 @@ from anyio import TaskHandle
 from anyio.abc import TaskGroup
 
 from adapter.backoff import Backoff
-from adapter.case import Case, End, EndKind
+from adapter.case import Case, End, EndKind, Trouble
 from adapter.cluster.jobs import Job
 from adapter.cluster.pods import STDERR
 from adapter.limits import Limits
@@ -64,7 +64,7 @@ class Observation:
         self._watch, self._streams, self._herald = watch, streams, herald
         self._limits, self._patience = limits, patience
         self._told: dict[str, str] = {}
-        self._verdict: End | None = None
+        self._trouble: Trouble | None = None
         self._end = End(EndKind.OVER)
 
     @property
@@ -98,13 +98,27 @@ class Observation:
         if not case.let_run:
             case.running(now)
         self._tell_news(case.job)
+        self._note_trouble()
         end = case.end(now)
-        if case.ending_at is None:
-            self._verdict = end if end and end.kind is EndKind.VERDICT else None
         if end is None or end.kind is EndKind.VERDICT:
             return False
-        self._end = self._verdict if self._verdict and case.suspended else end
+        self._end = end
         return True
+
+    def _note_trouble(self) -> None:
+        """Keeps in mind what has kept the Job from starting: its supervisor stops it for that, and then it is gone."""
+        case = self._case
+        if case.trouble and not case.ever_ran:
+            self._trouble = case.trouble
+        elif case.ending_at is None:
+            self._trouble = None
+
+    def _verdict(self) -> End:
+        """The end as its supervisor has seen it, as far as can be told."""
+        self._note_trouble()
+        if self._trouble and self._case.suspended:
+            return End(EndKind.VERDICT, self._trouble.code, self._trouble.text)
+        return self._end
 
     def _tell_news(self, job: Job) -> None:
         for kind, words in _facts(job):
@@ -124,7 +138,7 @@ class Observation:
             theirs = [flow for flow in flows if self._is_there(flow)]
             async with anyio.create_task_group() as drains:
                 for flow in theirs:
-                    drains.start_soon(flow.stream.drain, self._end.kind)
+                    drains.start_soon(flow.stream.drain, self._verdict().kind)
             for flow in theirs:
                 await flow.deliver.wait()
 
@@ -152,7 +166,7 @@ class Observation:
             why = f"Job {case.job.name} is gone, and its end was not seen here: its supervisor knows the result"
             result = None
         else:
-            result, why = result_of(case.run_id, case, self._end, log, stderr), ""
+            result, why = result_of(case.run_id, case, self._verdict(), log, stderr), ""
         return Observed(case.job, result, why=why, log=log, stderr=stderr)
 
 
@@ -167,9 +181,10 @@ def phase_of(case: Case) -> str:
 
 
 def _is_unseen(case: Case) -> bool:
-    """Whether the Job is gone and nothing says why. One that is deleted after its end has ended by itself."""
+    """Whether the Job is gone and nobody here saw why, nor how its container ended."""
     ended = case.pod is not None and (case.pod.quiet or case.pod.deleting)
-    return case.job_gone and not (ended or case.job.deleting or case.job.over or case.cancel is not None)
+    told = case.job.deleting or case.cancel is not None or case.failing == "DeadlineExceeded"
+    return case.job_gone and not (ended or told)
 
 
 def _facts(job: Job) -> Iterator[tuple[str, str]]:

@@ -99,14 +99,16 @@ class Adapter:
         limits: Limits | None = None,
         replica: str | None = None,
         line: Line | None = None,
+        ask: bool = True,
     ) -> Adapter:
         """As `connect`, for whoever calls `aclose` by hand.
 
         `replica` is the name of this process among others of the same instance: its Jobs bear it, and what another one
-        looks after is left to it. `line` bounds how many runs are at work at once.
+        looks after is left to it. `line` bounds how many runs are at work at once. Without `ask` the
+        API server need not answer yet.
         """
         limits = limits or Limits()
-        connection = await Connection.open(Source(kubeconfig, context), deadline=limits.call)
+        connection = await Connection.open(Source(kubeconfig, context), deadline=limits.call, ask=ask)
         place = namespace or connection.namespace, instance_name(instance)
         return cls(connection, *place, limits, replica=replica, line=line)
 
@@ -136,7 +138,7 @@ class Adapter:
             reception.let_go()
         try:
             with self._keeping(run_id, kept):
-                return await execute(self, context, plane, reception)
+                return await execute(self, context, plane, reception, patient=kept is not None)
         finally:
             del self._receptions[run_id]
             self._ended()

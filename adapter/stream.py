@@ -11,7 +11,7 @@ from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
 from adapter.cluster.pods import AGENT, STDERR, Pod
 from adapter.limits import Limits
-from adapter.mouth import Courier, Herald, own
+from adapter.mouth import Courier, Herald, own, place
 from adapter.plane import Plane, Position, Stream
 from adapter.run import LogSummary
 from adapter.spool import Spool
@@ -59,9 +59,9 @@ class LogStream:
         position = await self._position()
         try:
             self._cursor = Cursor.parse(str(position.cursor)) if position else Cursor()
-            self._courier.offset = position.offset if position else 0
         except ValueError:
             position = None
+        self._courier.offset = position.offset if position else 0
         if position is None:
             self._herald.tell(
                 "log_restart",
@@ -130,16 +130,27 @@ class LogStream:
             self._courier.note(_MISSING[read])
 
     async def _rest(self, reader: Follower, case: Case) -> Read:
-        """Reads on to what is there now; tries again while that makes progress, and for a moment without."""
+        """Reads on to what is there now; tries again while that makes progress, and for a moment without.
+
+        A clean end proves nothing: a kubelet that is stopped ends a read like that. A second one, which brings nothing
+        new, does. A try that began in time counts, however long the host then blocked the loop.
+        """
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
-        began = anyio.current_time()
+        began = moved_at = anyio.current_time()
         while True:
+            tried = anyio.current_time()
             read = await reader.rest(self._limits.stall)
-            worth_another = read is Read.FAILED or (read is Read.NOT_YET and case.began(self._container))
-            stalled = anyio.current_time() - max(began, reader.progress.at) >= self._limits.stall
-            if not worth_another or stalled:
+            moved_at = anyio.current_time() if reader.moved else moved_at
+            last = moved_at if read is Read.WHOLE else max(began, reader.progress.at)
+            if not self._worth_another(read, reader, case) or tried - last >= self._limits.stall:
                 return read
-            await backoff.wait()
+            if not (read is Read.WHOLE and reader.moved):
+                await backoff.wait()
+
+    def _worth_another(self, read: Read, reader: Follower, case: Case) -> bool:
+        if read is Read.NOT_YET:
+            return case.began(self._container)
+        return read is Read.FAILED or (read is Read.WHOLE and (reader.moved or reader.short))
 
     def _reader_of(self, pod: Pod) -> Follower:
         if self._reader is None:
@@ -158,7 +169,7 @@ class LogStream:
     async def _position(self) -> Position | None:
         with anyio.move_on_after(self._limits.call):
             try:
-                return await own(self._plane.position(self.name))
+                return place(await own(self._plane.position(self.name)))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._herald.tell("sink", f"the plane did not say where its log ends: {error!r}")
         return None

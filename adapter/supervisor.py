@@ -141,10 +141,11 @@ class Supervisor:
             else:
                 await self._supervise_job(launched)
         except Elsewhere as elsewhere:
-            self._leave(str(elsewhere))
+            self._leave(str(elsewhere), Code.CONFLICT if elsewhere.clash else Code.DETACHED)
         except Refused as refused:
             self._listening.cancel()
-            await self._report(plain_result(self._work.run_id, Outcome.FAILED, refused.code, refused.text))
+            outcome = Outcome.DELETED if refused.code is Code.JOB_DELETED else Outcome.FAILED
+            await self._report(plain_result(self._work.run_id, outcome, refused.code, refused.text))
 
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
@@ -196,9 +197,9 @@ class Supervisor:
             if accepted:
                 await tail.clean_up(self._result, self._work)
 
-    def _leave(self, why: str) -> None:
+    def _leave(self, why: str, code: Code = Code.DETACHED) -> None:
         """The run is not ours to report: somebody else will, or we, once it is asked for again."""
-        self._result = replace(self._result, message=why)
+        self._result = replace(self._result, message=why, code=code)
 
     async def _until_end(self, watch: Watch, flows: Sequence[Flow]) -> End:
         """Watches; and the end of the Job ends the follow, directly."""

@@ -69,18 +69,30 @@ class Tail:
         case = self._watch.case
         if self.taken() or case.job_gone or case.job.deleting or self._end.kind is EndKind.NEVER:
             return
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        while (error := await self._cleaned_up(result, work)) is not None:
+            if isinstance(error, ApiError) and not error.transient:
+                break
+            await backoff.wait()
+        if error:
+            self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
+
+    async def _cleaned_up(self, result: RunResult, work: Work) -> ApiError | Unreachable | None:
+        """One try; what it has met."""
+        case = self._watch.case
         try:
             if not work.retain or self._end.kind is EndKind.VERDICT or case.suspended:
                 await self._jobs.delete(case.job, "Background")
-                return
-            await self._jobs.annotate(case.job, RESULT, _annotation(result))
+                return None
+            await self._jobs.annotate(case.job, RESULT, annotation(result))
             if work.secret:
                 await self._belongings.take(case.job)
         except (ApiError, Unreachable) as error:
-            self._herald.tell("job", f"Job {case.job.name} was not cleaned up: {error}")
+            return error
+        return None
 
 
-def _annotation(result: RunResult) -> str:
+def annotation(result: RunResult) -> str:
     """The result as it is kept on the Job; without what others have said where that makes it too long."""
     text = json.dumps(result.to_json())
     if len(text) <= RESULT_BYTES:

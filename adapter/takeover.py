@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from adapter.admission import persistently
+from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError
 from adapter.cluster.jobs import ADOPTER, AGENT_LABEL, INSTANCE_LABEL, SUPERVISOR, Job, Jobs, selector
 from adapter.cluster.watching import Feed
 from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.orphans import Fate, fate_of
+from adapter.refusal import Refused
 from adapter.run import RunResult
 from adapter.work import Work
 
@@ -31,8 +33,22 @@ class Launched:
     earlier: RunResult | None = None
 
 
+DOCUMENT = "document"
+"""The key of what is kept of a run's request."""
+
+
 class Elsewhere(Exception):
-    """Another replica looks after the run's Job."""
+    """The Job is not ours: another replica looks after it, or, with `clash`, it is of another request."""
+
+    def __init__(self, text: str, *, clash: bool = False) -> None:
+        self.clash = clash
+        super().__init__(text)
+
+
+def must_be_ours(job: Job, work: Work) -> None:
+    """Raises `Elsewhere` where another replica looks after the Job. Whoever is no replica does not ask."""
+    if work.supervisor is not None and job.supervisor not in (None, work.supervisor):
+        raise Elsewhere(f"replica {job.supervisor} looks after Job {job.name}")
 
 
 def known(job: Job, run_id: str) -> Launched:
@@ -54,8 +70,9 @@ def result_on(job: Job) -> RunResult | None:
 class Takeover:
     """It is known by its annotations: made for the lost run, or taken over by it, or by us before we were restarted."""
 
-    def __init__(self, work: Work, jobs: Jobs, feed: Feed, limits: Limits, tell: Tell) -> None:
+    def __init__(self, work: Work, jobs: Jobs, belongings: Belongings, feed: Feed, limits: Limits, tell: Tell) -> None:
         self._work, self._jobs, self._feed, self._limits, self._tell = work, jobs, feed, limits, tell
+        self._belongings = belongings
         self._signing: Job | None = None
 
     async def find(self) -> Launched | None:
@@ -104,11 +121,17 @@ class Takeover:
     async def _take(self, job: Job) -> Launched | None:
         """Puts our name on it. One that changes meanwhile is judged again."""
         self._signing = job
+        if self._work.kept:  # before the Job bears our name: a crash between the two leaves a run that can be found
+            kept = {DOCUMENT: self._work.kept.document}
+            await self._asked(lambda: self._belongings.keep(job, self._work.run_id, kept))
         try:
             mark = await self._asked(lambda: self._jobs.mark(job, self._signature(), version=True))
         except ApiError:
             again = await self._asked(lambda: self._jobs.get(job.name))
             return await self._judged(again) if again and again.uid == job.uid and self._is_lost(again) else None
+        if self._work.kept and self._work.lost:
+            with suppress(ApiError, Refused):  # it goes with the Job
+                await self._asked(lambda: self._belongings.forget(job, str(self._work.lost)))
         return Launched(mark, adopted=True)
 
     def _signature(self) -> dict[str, str]:
@@ -121,4 +144,5 @@ class Takeover:
             await self._asked(lambda: self._jobs.delete(job, "Background", version=True))
 
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await persistently(call, self._limits, Code.ADMISSION_UNREACHABLE)
+        budget = self._work.budget(self._limits)
+        return await persistently(call, self._limits, Code.ADMISSION_UNREACHABLE, budget=budget)

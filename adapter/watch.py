@@ -32,12 +32,20 @@ class Watch:
         self._to_obey = anyio.Event()
 
     async def until_end(self) -> End:
-        """Watches until the end of the run is known."""
+        """Watches until the end of the run is known.
+
+        That something does not come is not believed of a watch, which may be late: it is asked for, once, before.
+        """
+        asked = False
         while True:
             end = self.case.end(anyio.current_time()) or self._unseen()
-            if end:
+            if end and (asked or end.kind in (EndKind.OVER, EndKind.UNSEEN)):
                 return end
-            await self._turn(self.case.wake_at())
+            asked = end is not None
+            if end:
+                await self.look()
+            else:
+                await self._turn(self.case.wake_at())
 
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Watches on until something holds, for at most `seconds`; whether it does."""

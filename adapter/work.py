@@ -19,6 +19,7 @@ from adapter.cluster.jobs import (
     job_name,
     slug,
 )
+from adapter.limits import Limits
 from adapter.run import RunRequest
 
 ACKNOWLEDGED = 3600
@@ -71,6 +72,13 @@ class Work:
     def name(self) -> str:
         """The name of its Job."""
         return str(self.manifest["metadata"]["name"])
+
+    def budget(self, limits: Limits) -> float:
+        """How long the API server may be away before a run that was not started is given up, in seconds.
+
+        What a service has accepted is never given up: it beats, and can be cancelled.
+        """
+        return limits.launch if self.kept is None else float("inf")
 
     @property
     def must_exist(self) -> bool:

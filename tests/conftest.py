@@ -9,21 +9,31 @@ import pytest
 CLOSINGS = pytest.StashKey[list[float]]()
 """Seconds from a container's `terminated` to its follow's close, as the server saw both."""
 
+TOLD = pytest.StashKey[list[str]]()
+"""What tests have measured, in words."""
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """Has something printed at the end, whichever worker it comes from."""
+    config.stash[TOLD].append(text)
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[CLOSINGS] = []
+    config.stash[CLOSINGS], config.stash[TOLD] = [], []
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist hands its figures to whoever started it."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["closings"] = session.config.stash[CLOSINGS]
+        output |= {"closings": session.config.stash[CLOSINGS], "told": session.config.stash[TOLD]}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[CLOSINGS].extend(getattr(node, "workeroutput", {}).get("closings", ()))
+    output = getattr(node, "workeroutput", {})
+    for key, name in ((CLOSINGS, "closings"), (TOLD, "told")):
+        node.config.stash[key].extend(output.get(name, ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -33,4 +43,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         text = (
             f"{len(closings)} follows, closed after `terminated`: median {median:.1f} ms, p99 {late:.1f} ms (aim: 50)"
         )
+        terminalreporter.write_line(text)
+    for text in config.stash[TOLD]:
         terminalreporter.write_line(text)

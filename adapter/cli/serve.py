@@ -128,6 +128,7 @@ async def _replica(choice: Choice, name: str, line: Line) -> AsyncIterator[Adapt
             instance=choice.instance or INSTANCE,
             replica=name,
             line=line,
+            ask=False,
         )
         try:
             yield adapter

@@ -81,23 +81,23 @@ class Belongings:
             if error.status not in (404, 409):
                 raise
 
-    async def keep(self, job: Job, content: Mapping[str, bytes], *, instead: bool = False) -> None:
-        """Keeps what another process needs to go on with the run: `instead` of what is there, or if nothing is."""
-        meta, data = _owned(_kept_name(job), job, {}), _encoded(content)
+    async def keep(self, job: Job, run_id: str, content: Mapping[str, bytes]) -> None:
+        """Keeps what another process needs to go on with the run. What is left of an earlier Job of the name goes."""
+        meta, data = _owned(_kept_name(job, run_id), job, {}), _encoded(content)
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": True, "data": data}
         try:
             await self._connection.call("POST", f"{self._core}/secrets", body=body, deadline=self._call)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            if instead:
-                await self.forget(job)
-                await self.keep(job, content)
+            if await self.kept(job, run_id) is None:
+                await self._remove(_kept_name(job, run_id))
+                await self._connection.call("POST", f"{self._core}/secrets", body=body, deadline=self._call)
 
-    async def kept(self, job: Job) -> dict[str, bytes] | None:
+    async def kept(self, job: Job, run_id: str) -> dict[str, bytes] | None:
         """What was kept of the run's request; None if there is nothing, or if it is another Job's."""
         try:
-            path = f"{self._core}/secrets/{_kept_name(job)}"
+            path = f"{self._core}/secrets/{_kept_name(job, run_id)}"
             raw = await self._connection.call("GET", path, deadline=self._call)
         except ApiError as error:
             if error.status == 404:
@@ -123,9 +123,9 @@ class Belongings:
         """Deletes the Job's Secret."""
         await self._remove(job.name)
 
-    async def forget(self, job: Job) -> None:
-        """Deletes what was kept of the run's request: it is over."""
-        await self._remove(_kept_name(job))
+    async def forget(self, job: Job, run_id: str) -> None:
+        """Deletes what was kept of the run's request: it is over, or another has taken the Job over."""
+        await self._remove(_kept_name(job, run_id))
 
     async def _remove(self, secret: str) -> None:
         try:
@@ -135,8 +135,10 @@ class Belongings:
                 raise
 
 
-def _kept_name(job: Job) -> str:
-    return f"{job.name}-request"
+def _kept_name(job: Job, run_id: str) -> str:
+    """Of the run, too: where another takes the Job over, both requests are there for a moment."""
+    digest = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{job.name}-request-{digest}"
 
 
 def _encoded(content: Mapping[str, bytes]) -> dict[str, str]:

@@ -65,14 +65,16 @@ class Connection:
             client.user_agent = f"claude-k8s-adapter/{__version__}"
 
     @classmethod
-    async def open(cls, source: Source, *, deadline: float) -> Connection:
-        """Reads the configuration and asks the API server one question. Raises `ConnectError`."""
+    async def open(cls, source: Source, *, deadline: float, ask: bool = True) -> Connection:
+        """Reads the configuration, and asks the API server one question if it is to `ask`. Raises `ConnectError`."""
         credentials = Credentials(source)
         await credentials.load()
         try:
             connection = cls(credentials)
         except OSError as error:  # ssl.SSLError and a missing CA file are OSErrors
             raise ConnectError(f"cannot use the cluster's certificates: {error}") from error
+        if not ask:
+            return connection
         try:
             await connection.call("GET", "/version", deadline=deadline)
         except BaseException as error:

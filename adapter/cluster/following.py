@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import structlog
+from anyio.lowlevel import checkpoint
 
 from adapter.backoff import Backoff
 from adapter.cluster.connection import ApiError, Connection, Unreachable, hang_up
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 log = structlog.get_logger(__name__)
+
+BLOCK = 64 * 1024
+"""Bytes that are framed at once, while nothing else has its turn. The library buffers up to 4 MiB of an answer."""
 
 Put = Callable[[list[Batch]], None]
 Room = Callable[[], Awaitable[None]]
@@ -74,6 +78,7 @@ class Follower:
         self._put, self._room = put, room
         self._idle = limits.idle
         self.progress = Progress(at=anyio.current_time())
+        self.moved = False
         self.refused: ApiError | None = None
 
     async def follow(self, news: Callable[[], Awaitable[None]]) -> None:
@@ -95,8 +100,16 @@ class Follower:
 
         Gives up after `stall` seconds without a byte.
         """
-        self._idle = stall
-        return await self._stream(follow=False)
+        self._idle, before = stall, self._framer.place
+        try:
+            return await self._stream(follow=False)
+        finally:
+            self.moved = self._framer.place != before
+
+    @property
+    def short(self) -> bool:
+        """Whether the last stream ended before the last line that was read was there again."""
+        return self._framer.short
 
     def finish(self) -> None:
         """The log is over: a last line without a newline is a line."""
@@ -116,7 +129,8 @@ class Follower:
             return await self._pump(response)
         finally:
             # Synchronous, both: an await here would be cancelled with the rest and leave the connection open.
-            self._take(_received(response))
+            while block := _received(response):
+                self._take(block)
             hang_up(response)
 
     async def _pump(self, response: ClientResponse) -> Read:
@@ -125,7 +139,7 @@ class Follower:
         while True:
             try:
                 with anyio.move_on_after(self._idle) as idle:
-                    block = await response.content.readany()
+                    block = await response.content.read(BLOCK)
             except (ClientError, OSError) as error:
                 log.debug("log.cut", error=str(error))
                 return Read.FAILED
@@ -136,6 +150,8 @@ class Follower:
                 return Read.WHOLE
             self._take(block)
             await self._room()
+            if len(block) == BLOCK:
+                await checkpoint()  # what is there already is read without waiting: others must have their turn
 
     def _take(self, block: bytes) -> None:
         if block:
@@ -160,8 +176,8 @@ def _waiting(message: str) -> bool:
 
 
 def _received(response: ClientResponse) -> bytes:
-    """What has arrived and was not read yet. aiohttp would throw it away with the connection."""
+    """More of what has arrived and was not read yet. aiohttp would throw it away with the connection."""
     try:
-        return response.content.read_nowait(-1)
+        return response.content.read_nowait(BLOCK)
     except Exception:  # noqa: BLE001 - the broken connection's own error: nothing is left then
         return b""

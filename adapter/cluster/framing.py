@@ -60,6 +60,16 @@ class Framer:
     _resuming: bool = False
     _alignment: Alignment | None = None
 
+    @property
+    def place(self) -> tuple[Cursor, bytes]:
+        """How far the log was read: the same after two reads to its end, if that was its end."""
+        return self.cursor, self._rest
+
+    @property
+    def short(self) -> bool:
+        """Whether a replay has not come to the cursor's record: it was cut short, or the log does not hold it."""
+        return self._alignment is not None and not self._alignment.found and not self._resuming
+
     def resume(self) -> str | None:
         """Prepares for the next stream, which will bring again what was not framed; `sinceTime` for its request.
 
@@ -94,7 +104,7 @@ class Framer:
         batches: list[Batch] = []
         if own:
             batches = self._text(self._open, own) if self._open else self._line(own)
-        lost = self._alignment is not None and not self._alignment.found and not self._resuming
+        lost = self.short
         self._rest, self._open, self._alignment = b"", None, None
         batches += self._gaps(lost, "the log ended before the last line that was read")
         return [*batches, *self._gaps(noise, "the container was removed while its log was read")]

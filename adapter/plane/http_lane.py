@@ -107,17 +107,13 @@ class Lane:
         """Makes one request, if there is something to send. Raises `PlaneError`: then it is to be called again."""
         await self._learn()
         chunk = self._next()
-        hand = self._hand
         if chunk is None or self.end is None:
             return
         gap = chunk.offset - self.end
         try:
-            at = await self._append(chunk, gap)
+            self._taken(chunk, gap, await self._append(chunk, gap))
         except NotTakeable as error:
             self._cut(len(chunk.data), error)
-            return
-        if self._hand is hand:  # else all has begun anew meanwhile
-            self._taken(chunk, gap, at)
 
     # -- what is sent ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -90,13 +91,15 @@ class NotTakeable(PlaneError):
         self.too_large = too_large
 
 
-def refusal(status: int, body: bytes, run_id: str, text: str, retry_after: float) -> PlaneError:
-    """The error for an answer that is no."""
+def refusal(
+    status: int, body: bytes, run_id: str, text: str, retry_after: float, hide: Callable[[str], str]
+) -> PlaneError:
+    """The error for an answer that is no. `hide` takes out of its text what nobody may see."""
     try:
         trouble = Refusal.model_validate_json(body).error
     except ValidationError:
         trouble = None
-    message = f"{text}: {_line(trouble.message or trouble.code)}" if trouble else text
+    message = hide(f"{text}: {_line(trouble.message or trouble.code)}" if trouble else text)
     if status in (401, 403):
         return TokenRefused(message, retry_after=retry_after)
     if status in (400, 413, 422):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 from urllib.parse import quote
 
 import anyio
@@ -48,8 +49,7 @@ class Wire:
 
     def __init__(self, base: httpx.URL, token: Token, limits: PlaneLimits, observe: Observe | None = None) -> None:
         self._base, self._token, self._limits, self._observe = base, token, limits, observe
-        trust = httpx.create_ssl_context()
-        self._signs, self._bulk = (_client(trust) for _ in range(2))
+        self._signs, self._bulk = (_client() for _ in range(2))
         self._refused = False
         self.most = limits.most
 
@@ -116,17 +116,27 @@ class Wire:
         return _Answer(response.status_code, response.reason_phrase, _retry_after(response), content)
 
     async def _body(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        async for part in response.aiter_raw():
-            body += part
-            if len(body) > self._limits.answer:
-                raise _Garbage(f"the answer (HTTP {response.status_code}) has more than {self._limits.answer} bytes")
+        """The body, if it is not too long: then the connection is closed, which ends the iteration from within.
+
+        Left by the loop, the generators under it would be finished by tasks of their own, some time.
+        """
+        body, most = bytearray(), self._limits.answer
+        try:
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > most:
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.StreamError):
+            if len(body) <= most:
+                raise
+        if len(body) > most:
+            raise _Garbage(f"the answer (HTTP {response.status_code}) has more than {most} bytes")
         return bytes(body)
 
     def _read(self, kind: str, run_id: str, answer: _Answer) -> Status:
         if not 200 <= answer.status < 300:
-            text = self._token.hide(f"{kind}: HTTP {answer.status} {answer.reason}".rstrip())
-            error = refusal(answer.status, answer.body, run_id, text, answer.retry_after)
+            text = f"{kind}: HTTP {answer.status} {answer.reason}".rstrip()
+            error = refusal(answer.status, answer.body, run_id, text, answer.retry_after, self._token.hide)
             if isinstance(error, TokenRefused):
                 self._tell_refused(error)
             raise error
@@ -153,9 +163,15 @@ class _Garbage(Exception):
     """An answer that no control plane gives."""
 
 
-def _client(trust: Any) -> httpx.AsyncClient:
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom we trust. Reading all those certificates takes longer than many a run's requests: it is done once."""
+    return httpx.create_ssl_context()
+
+
+def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        verify=trust,
+        verify=_trust(),
         timeout=None,  # noqa: S113 - the deadline is around the whole exchange
         follow_redirects=False,  # a token is not taken to wherever an answer points
         limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),

@@ -12,11 +12,10 @@ from contextlib import suppress
 import anyio
 import structlog
 
-from adapter.cluster.belongings import Belongings
-from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.connection import ApiError
 from adapter.cluster.jobs import SUPERVISOR, TERM, Job, Jobs
 from adapter.errors import AdapterError, Code, InvalidRequest
-from adapter.launch import DOCUMENT
+from adapter.run import RunResult
 from adapter.sidecar.documents import Asked
 from adapter.sidecar.held import Held
 from adapter.sidecar.keeper import Keeper
@@ -33,7 +32,10 @@ ACKED, DONE = 60.0, 3600.0
 
 
 class Adoption:
-    """Looks for such runs. `run` is its life; `done` is set once everything that was left behind is found."""
+    """Looks for such runs. `run` is its life; `done` is set once everything that was left behind is found.
+
+    `problem` is why the last look has failed.
+    """
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -41,18 +43,21 @@ class Adoption:
         self._hopeless: set[str] = set()
         self._seen: dict[tuple[str, str], float] = {}
         self.done = anyio.Event()
+        self.problem: str | None = None
         self._yielded: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Takes up what an earlier life has left, then whatever is left by others."""
+        """Takes up what an earlier life has left, then whatever is left by others. Raises `AdapterError`.
+
+        Our own journals come first: runs that are in them beat again although the API server may be away.
+        """
+        await self._recall()
         for namespace in self._keeper.namespaces:
             await self._listed(namespace)
-        while not self.done.is_set():
-            await self._look()
         while True:
+            await self._look()
             with anyio.move_on_after(self._keeper.settings.look):
                 await self._membership.changed()
-            await self._look()
 
     async def look_after_lapse(self) -> None:
         """Others may have thought us dead: what they have taken meanwhile is let go of. Raises if it cannot be seen."""
@@ -65,49 +70,68 @@ class Adoption:
     async def _listed(self, namespace: str) -> None:
         feed = self._adapter.places.at(namespace).feed
         while problem := await feed.listed():
+            if isinstance(problem, ApiError) and not problem.transient:
+                raise AdapterError(f"namespace {namespace} cannot be watched: {problem}") from problem
             log.warning("adoption.waits", namespace=namespace, error=str(problem))
             await anyio.sleep(self._keeper.settings.look)
 
     async def _look(self) -> None:
         try:
             for namespace, job in list(self._keeper.jobs()):
-                if self._wanted(job):
-                    await self._try(namespace, job)
-            if not self.done.is_set():
-                await self._recall()
-                self.done.set()
+                await self._take_up(namespace, job)
             await self._tidy()
-        except (AdapterError, ApiError, Unreachable) as error:
+            self.problem = None
+            self.done.set()
+        except AdapterError as error:
+            self.problem = str(error)
             log.warning("adoption.failed", error=str(error))
-            await anyio.sleep(self._keeper.settings.look)
+
+    async def _take_up(self, namespace: str, job: Job) -> None:
+        """Does what is to be done about a Job that nobody looks after, if it is one."""
+        held = self._keeper.held.get(job.of_run or "")
+        if held and held.recalled:
+            await self._keeper.settle(namespace, job, held)
+        elif self._wanted(job):
+            await self._try(namespace, job)
 
     async def _try(self, namespace: str, job: Job) -> None:
-        """Adopts one. What is refused is somebody's, or nobody's until its request is sent again; the others go on."""
+        """Adopts one. What is refused is nobody's until its request is sent again; the others go on."""
         try:
             await self._adopt(namespace, job)
         except (ApiError, InvalidRequest) as error:
             if isinstance(error, ApiError) and (error.transient or error.status in (404, 409)):
                 return  # another replica was quicker, or it has changed: the next look tells
-            self._hopeless.add(job.uid)
-            log.warning("run.orphaned", run_id=job.of_run, job=job.name, why=str(error), hint="send its request again")
+            self._orphaned(job, str(error))
+
+    def _orphaned(self, job: Job, why: str) -> None:
+        self._hopeless.add(job.uid)
+        log.warning("run.orphaned", run_id=job.of_run, job=job.name, why=why, hint="send its request again")
+
+    async def claim(self, asked: Asked) -> None:
+        """A request that is sent again: its Job is ours to look after, if its replica is dead."""
+        for namespace, job in self._keeper.jobs_of(asked.run_id):
+            self._hopeless.discard(job.uid)
+            if job.supervisor not in (None, self._keeper.replica) and self._is_left(job):
+                with suppress(ApiError):  # somebody else has it then
+                    await self._sign(namespace, job)
 
     # -- by what is in the cluster -----------------------------------------------------------------------------------
 
     def _wanted(self, job: Job) -> bool:
         """Whether a Job of the service is looked after by nobody, and is not finished."""
-        if job.supervisor is None or job.of_run is None or job.uid in self._hopeless or self._is_held(job.of_run):
+        if job.supervisor is None or job.of_run is None or job.uid in self._hopeless or self._keeper.closing:
             return False
-        if self._keeper.closing or self._is_yielded(job.of_run):
+        if self._keeper.is_held(job.of_run) or not self._is_left(job) or self._is_yielded(job.of_run):
             return False
         result = result_on(job)
-        if result and not (result.code is Code.SESSION_UNAVAILABLE and len(self._keeper.jobs_of(job.of_run)) == 1):
-            return False
-        seen = self._seen.setdefault((job.uid, job.supervisor), self._membership.clock())
-        return job.supervisor == self._keeper.replica or not self._membership.alive(job.supervisor, since=seen)
+        again = result is not None and result.code is Code.SESSION_UNAVAILABLE
+        return result is None or (again and len(self._keeper.jobs_of(job.of_run)) == 1)
 
-    def _is_held(self, run_id: str) -> bool:
-        held = self._keeper.held.get(run_id)
-        return held is not None and held.state is not State.ELSEWHERE
+    def _is_left(self, job: Job) -> bool:
+        """Whether its replica is dead, or is this one in an earlier life."""
+        whose = str(job.supervisor)
+        seen = self._seen.setdefault((job.uid, whose), self._membership.clock())
+        return whose == self._keeper.replica or not self._membership.alive(whose, since=seen)
 
     def _is_yielded(self, run_id: str) -> bool:
         """Whether the run that goes on with it is about to take its Job over."""
@@ -118,31 +142,27 @@ class Adoption:
         return now - self._yielded.get(run_id, float("-inf")) < YIELD
 
     async def _adopt(self, namespace: str, job: Job) -> None:
-        document = await self._document(namespace, job)
-        if document is None:
+        asked = await self._keeper.asked_of(namespace, job)
+        if asked is None or asked.run_id != job.of_run:
             await self._abandoned(namespace, job)
             return
-        asked = Asked.read(document)
-        jobs = Jobs(self._adapter.connection, namespace, call=self._adapter.limits.call)
-        # Our own as well: while we were away another replica may have reached for it, and only one of the two gets it.
-        await jobs.mark(job, {SUPERVISOR: self._keeper.replica, TERM: secrets.token_hex(4)}, version=True)
+        await self._keeper.store.create(asked.run_id, asked.document)  # who cannot write must not take it from others
+        await self._sign(namespace, job)
         log.info("run.taken_up", run_id=asked.run_id, job=job.name, of=job.supervisor)
         await self._keeper.hold(asked)
 
-    async def _document(self, namespace: str, job: Job) -> bytes | None:
-        """The run's request: from our own journal, or from the Job's Secret."""
-        row = await self._keeper.store.row(job.of_run or "")
-        if row and row.document:
-            return row.document
-        belongings = Belongings(self._adapter.connection, namespace, call=self._adapter.limits.call)
-        kept = (await belongings.kept(job) or {}).get(DOCUMENT)
-        return kept if kept is not None and Asked.read(kept).run_id == job.of_run else None
+    async def _sign(self, namespace: str, job: Job) -> None:
+        """Makes the Job ours, if it still is as we saw it.
+
+        Our own as well: while we were away another replica may have reached for it, and only one of the two gets it.
+        """
+        jobs = Jobs(self._adapter.connection, namespace, call=self._adapter.limits.call)
+        await jobs.mark(job, {SUPERVISOR: self._keeper.replica, TERM: secrets.token_hex(4)}, version=True)
 
     async def _abandoned(self, namespace: str, job: Job) -> None:
         """A Job whose request is not kept. One that was never let run was promised to nobody."""
         if not job.suspended:
-            self._hopeless.add(job.uid)
-            log.warning("run.orphaned", run_id=job.of_run, job=job.name, hint="send its request again")
+            self._orphaned(job, "its request is not kept")
             return
         log.info("run.swept", run_id=job.of_run, job=job.name)
         jobs = Jobs(self._adapter.connection, namespace, call=self._adapter.limits.call)
@@ -152,30 +172,32 @@ class Adoption:
     # -- by our own journals -----------------------------------------------------------------------------------------
 
     async def _recall(self) -> None:
-        """Runs of an earlier life: what has ended can be fetched; what has no Job is begun, or is said to be gone."""
+        """Runs of an earlier life: what has ended can be fetched, what has not is gone on with. Raises `StoreError`.
+
+        Whether its Job is still there is found out by its name, and by nothing else.
+        """
         for row in await self._keeper.store.rows():
-            if self._is_held(row.run_id):
-                continue
             if not row.document:  # what an observer has left
                 await self._keeper.store.forget(row.run_id)
                 continue
-            asked = Asked.read(row.document)
-            if row.result is None and not await self._was_kept(row.run_id):
-                await self._keeper.hold(asked)
+            try:
+                asked = Asked.read(row.document)
+                result = RunResult.from_json(row.result["result"]) if row.result else None
+            except (InvalidRequest, ValueError, KeyError, TypeError) as error:
+                log.error("run.unreadable", run_id=row.run_id, error=str(error), hint="a later version has written it")
                 continue
-            held = self._keeper.recall(asked, row)
-            if row.result is None:
-                self._keeper.give_up(held, "its Job was gone when the service came back to it")
-
-    async def _was_kept(self, run_id: str) -> bool:
-        """Whether a Job of the run was ever there to be gone on with."""
-        entries = await self._keeper.store.entries(run_id, 0, 2**62, log=False)
-        return any(entry.data.get("kind") in ("kept", "job") for entry in entries)
+            if result:
+                self._keeper.recall(asked, result, row)
+            else:
+                await self._keeper.hold(asked)
 
     # -- what is over ------------------------------------------------------------------------------------------------
 
     async def _tidy(self) -> None:
-        now = anyio.current_time()
+        now, there = anyio.current_time(), {job.uid for _, job in self._keeper.jobs()}
+        self._hopeless &= there
+        self._seen = {key: at for key, at in self._seen.items() if key[0] in there}
+        self._yielded = {run_id: at for run_id, at in self._yielded.items() if now - at < 2 * YIELD}
         for held in list(self._keeper.held.values()):
             if self._is_past(held, now):
                 await self._keeper.forget(held)
@@ -193,4 +215,6 @@ class Adoption:
         patience = self._keeper.settings.unattended
         if patience is None or held.pushed or held.over or held.journal.readers or held.telling.cancelled is not None:
             return False
+        if not held.introduced:
+            return False  # it waits for its turn
         return now - held.journal.last_read > patience

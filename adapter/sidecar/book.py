@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from math import inf
 from typing import Any, Self
 
 import anyio
+from anyio import to_thread
 
 from adapter.cluster.connection import ApiError, Unreachable
+from adapter.cluster.jobs import Job
+from adapter.errors import AdapterError
 from adapter.membership import Membership, Tenure
 from adapter.plane.store import Store
 from adapter.service import Adapter
 from adapter.sidecar.adoption import Adoption
 from adapter.sidecar.documents import Asked
 from adapter.sidecar.errors import Closing, Conflict, NotFinished, NotTaken
+from adapter.sidecar.held import Held, execution_of
 from adapter.sidecar.journal import Journal
 from adapter.sidecar.keeper import Keeper, Settings
 from adapter.sidecar.observing import Observing
 from adapter.sidecar.pushing import PlaneChoice, Pushing
 from adapter.sidecar.telling import Watcher
 from adapter.sidecar.views import RunView, State, of_job
+from adapter.takeover import result_on
 
 SETTLE = 10.0
 """Seconds that an answer waits until a run is durable; after that it says that it is not yet."""
@@ -33,7 +42,7 @@ class RunBook:
         self.keeper, self.adapter = keeper, keeper.adapter
         self._membership, self._held = keeper.membership, keeper.held
         self._adoption = Adoption(keeper)
-        self._observing = Observing(keeper.adapter, keeper.store, keeper.settings.keep)
+        self._observing = Observing(keeper)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -48,17 +57,24 @@ class RunBook:
         tenure: Tenure | None = None,
         observe: Callable[[str, str, float], None] = lambda kind, status, seconds: None,
     ) -> Self:
-        """Joins the instance's replicas and takes up what was left behind. Raises `AdapterError`."""
+        """Joins the instance's replicas and takes up what was left behind, in tasks of its own: `ready` says how far.
+
+        Raises `AdapterError` for a control plane that could never be told anything.
+        """
         assert adapter.replica is not None  # noqa: S101 - a service is a replica
         place = adapter.connection, adapter.namespace, adapter.instance
         membership = Membership(*place, adapter.replica, tenure=tenure)
         pushing = Pushing(plane, adapter.replica, observe)
         keeper = Keeper(adapter, store, membership, pushing, watcher, settings or Settings())
-        await membership.join()
         book = cls(keeper)
         membership.regained = book._adoption.look_after_lapse
-        book._tasks = [asyncio.create_task(one.run()) for one in (membership, book._adoption)]
+        book._tasks = [asyncio.create_task(one()) for one in (book._take_part, book._adoption.run)]
         return book
+
+    async def _take_part(self) -> None:
+        """One of the replicas. An API server that is away is waited for: what runs meanwhile beats all the same."""
+        await self._membership.join()
+        await self._membership.run()
 
     def ready(self) -> str | None:
         """Why no run can be taken now; None if one can."""
@@ -66,11 +82,13 @@ class RunBook:
             return "the service is closing"
         if any(task.done() for task in self._tasks):
             return "a task of the service has died; its log says why"
-        if not self._adoption.done.is_set():
-            return "the runs of an earlier life are being looked for"
         feed = self.adapter.places.at(self.adapter.namespace).feed
         if not feed.fresh:
             return f"the API server cannot be watched: {feed.problem or 'no answer yet'}"
+        if not self._adoption.done.is_set():
+            return "the runs of an earlier life are being looked for"
+        if self._adoption.problem:
+            return f"what nobody looks after cannot be taken up: {self._adoption.problem}"
         return None if self._membership.valid else "the replica's Lease could not be renewed"
 
     async def over(self) -> None:
@@ -84,16 +102,23 @@ class RunBook:
 
         Raises `InvalidRequest`, `Conflict`, `Closing`, and `NotTaken` as long as it does not know what it has already.
         """
-        asked = Asked.parse(document)
+        asked = await to_thread.run_sync(Asked.parse, document)  # half a second, for megabytes of it
         if self.keeper.closing:
             raise Closing("the service is about to stop: send the run to another replica, or again in a moment")
         await self._knows()
         held = self._held.get(asked.run_id)
         if held and held.asked.hash != asked.hash:
             raise Conflict(f"run {asked.run_id!r} is known, with another request: give this one an id of its own")
+        if any(job.run_id == asked.run_id and job.request != asked.what for _, job in self.keeper.jobs()):
+            raise Conflict(f"run {asked.run_id!r} has a Job of another request: give this one an id of its own")
+        await self._adoption.claim(asked)
         held, new = await self.keeper.hold(asked)
         with anyio.move_on_after(SETTLE):
             await held.settled.wait()
+        if held.clash:
+            raise Conflict(f"run {asked.run_id!r} has a Job of another request: give this one an id of its own")
+        if held.state is State.ELSEWHERE:
+            return await self.run(asked.run_id) or held.view(), False
         return held.view(), new
 
     async def _knows(self) -> None:
@@ -106,48 +131,72 @@ class RunBook:
     async def runs(self) -> list[RunView]:
         """Every run that is known, held here or told by its Job. Raises `NotTaken` as `accept` does."""
         await self._knows()
-        shown = {held.run_id: held.view() for held in self._held.values() if held.state is not State.ELSEWHERE}
+        here = self._held_here()
+        shown = {run_id: self._held[run_id].view() for run_id in here}
         for namespace, job in self.keeper.jobs():
-            if job.of_run and job.of_run not in self._held_here():
-                whose = namespace, self.keeper.replica, self._membership.alive
-                shown[job.of_run] = of_job(job, job.of_run, *whose)
+            if job.of_run and job.of_run not in here:
+                shown[job.of_run] = self._by_job(namespace, job, job.of_run)
         return list(shown.values())
+
+    def _by_job(self, namespace: str, job: Job, run_id: str) -> RunView:
+        alive = partial(self._membership.alive, since=-inf)  # as far as was seen: nothing is done about it
+        return of_job(job, run_id, namespace, self.keeper.replica, alive)
 
     def states(self) -> list[State]:
         """Where each of those runs stands, as far as it is known now."""
         here = self._held_here()
-        theirs = [one for one in self.keeper.jobs() if one[1].of_run and one[1].of_run not in here]
-        whose = self.keeper.replica, self._membership.alive
-        return [self._held[run_id].state for run_id in here] + [
-            of_job(job, str(job.of_run), namespace, *whose).state for namespace, job in theirs
-        ]
+        theirs = {job.of_run: (namespace, job) for namespace, job in self.keeper.jobs() if job.of_run}
+        foreign = [self._by_job(*theirs[run_id], run_id).state for run_id in theirs if run_id not in here]
+        return [self._held[run_id].state for run_id in here] + foreign
 
     async def run(self, run_id: str) -> RunView | None:
-        """One run; None if it is not known."""
-        return next((view for view in await self.runs() if view.run_id == run_id), None)
+        """One run; None if it is not known. Raises as `runs` does."""
+        await self._knows()
+        if self.keeper.is_held(run_id):
+            return self._held[run_id].view()
+        theirs = self.keeper.jobs_of(run_id)
+        if not theirs:
+            return None
+        view = self._by_job(*theirs[-1], run_id)
+        return replace(view, execution=await self._execution(*theirs[-1])) if view.result else view
+
+    async def _execution(self, namespace: str, job: Job) -> dict[str, Any] | None:
+        """What a control plane stores of a run that has ended elsewhere, as long as its request is kept."""
+        result = result_on(job)
+        with suppress(AdapterError):
+            return execution_of(result, await self.keeper.asked_of(namespace, job)) if result else None
+        return None
 
     async def cancel(self, run_id: str, why: str) -> bool:
         """Cancels a run; returns when the API server has it, or the run has ended. False: there is no such run.
 
         Raises `NotTaken` when that did not come to pass in time: then it may be asked again.
         """
-        held = self._held.get(run_id)
-        if held and not held.over:
-            held.telling.cancel(why)
-            await self.keeper.store.ask_cancel(run_id, why)  # of what has no Job yet, a crash must not forget it
         problem = "no Job of it could be found"
         with anyio.move_on_after(self.adapter.limits.cancel_call):
-            while not (held and (held.decided or held.state is State.FINISHED)):
+            while not self._is_settled(held := await self._told(run_id, why)):
                 try:
                     if await self._cancel_job(run_id, why):
                         return True
-                    if held is None or held.over:
+                    if (held is None or held.over) and self._adoption.done.is_set():
                         return False
                 except (ApiError, Unreachable) as error:
                     problem = str(error)
                 await anyio.sleep(self.adapter.limits.retry_first)
             return True
         raise NotTaken(f"the API server has not taken the cancel of run {run_id!r}: {problem}")
+
+    async def _told(self, run_id: str, why: str) -> Held | None:
+        """The run as it is held here, told that it is cancelled: what has no Job yet, a crash must not forget."""
+        held = self._held.get(run_id)
+        if held and not held.over and held.telling.cancelled is None:
+            held.telling.cancel(why)
+            await self.keeper.store.ask_cancel(run_id, why)
+        return held
+
+    @staticmethod
+    def _is_settled(held: Held | None) -> bool:
+        return held is not None and (held.decided or held.state is State.FINISHED)
 
     async def _cancel_job(self, run_id: str, why: str) -> bool:
         """Writes the cancel on the run's Job, wherever that is."""
@@ -160,13 +209,13 @@ class RunBook:
         """The result was stored: what is left of the run is cleaned up. False: no such run. Raises `NotFinished`."""
         held = self._held.get(run_id)
         if held and held.task and await held.journal.ended():
-            await asyncio.wait([held.task])  # its readers had the result before its Job had it
+            await asyncio.wait([held.task], timeout=SETTLE)  # its readers had the result before its Job had it
         view = await self.run(run_id)
         if view is None:
             return False
         if view.state is not State.FINISHED:
             raise NotFinished(f"run {run_id!r} has not finished: it is {view.state}")
-        await self.keeper.clean_up(run_id, held.asked if held else None)
+        await self.keeper.clean_up(run_id, held)
         if held and held.acked is None:
             held.acked = anyio.current_time()
         return True
@@ -191,5 +240,4 @@ class RunBook:
 
     def _held_here(self) -> set[str]:
         """Runs of which this replica knows more than their Jobs tell."""
-        left = (State.ELSEWHERE, State.DETACHED)
-        return {held.run_id for held in self._held.values() if held.state not in left}
+        return {run_id for run_id in self._held if self.keeper.is_held(run_id)}

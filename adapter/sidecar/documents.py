@@ -19,7 +19,7 @@ from adapter.agents import request_hash
 from adapter.cluster.belongings import agent_key
 from adapter.cluster.jobs import digest
 from adapter.errors import InvalidRequest
-from adapter.plane.http_address import base_of
+from adapter.plane.http_address import Token, base_of
 from adapter.run import RunRequest
 from adapter.work import hash_of
 
@@ -65,13 +65,17 @@ class _Document(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A run that was asked for: an agent's, with its `context`, or a command's, with its `request`."""
+    """A run that was asked for: an agent's, with its `context`, or a command's, with its `request`.
+
+    `what` is the hash that its Jobs bear of it.
+    """
 
     run_id: str
     context: RunContext | None = field(repr=False)
     request: RunRequest | None = field(repr=False)
     plane: PlaneTarget | None
     document: bytes = field(repr=False)
+    what: str
 
     @classmethod
     def parse(cls, data: object) -> Asked:
@@ -85,8 +89,10 @@ class Asked:
         request = RunRequest(**document.request.model_dump()) if document.request else None
         if document.plane:
             base_of(document.plane.url)
+            Token(document.plane.token.get_secret_value() if document.plane.token else None)
         run_id = context.run_id if context else request.run_id if request else ""
-        return cls(run_id, context, request, document.plane, _kept(data))
+        what = request_hash(context) if context else hash_of(request) if request else ""
+        return cls(run_id, context, request, document.plane, _kept(data), what)
 
     @classmethod
     def read(cls, document: bytes) -> Asked:
@@ -100,8 +106,7 @@ class Asked:
     @property
     def hash(self) -> str:
         """What makes two documents under one run id the same: not the tokens, which are issued anew each time."""
-        what = request_hash(self.context) if self.context else hash_of(self.request) if self.request else ""
-        return digest({"what": what, "plane": self.plane.url if self.plane else None})
+        return digest({"what": self.what, "plane": self.plane.url if self.plane else None})
 
     @property
     def retain(self) -> int:
@@ -110,6 +115,11 @@ class Asked:
             return self.request.retain
         config = AgentConfig.parse(self.context.config, target=self.context.execution_target) if self.context else None
         return config.ttl_seconds_after_finished if config and config.retain_jobs else 0
+
+    @property
+    def kubeconfig(self) -> str:
+        """The cluster of the agent's own, if its configuration names one."""
+        return str(self.context.config.get("kubeconfig") or "") if self.context else ""
 
     @property
     def continues(self) -> str | None:
@@ -149,7 +159,7 @@ def _validated(data: object) -> _Document:
 
 
 def _kept(data: object) -> bytes:
-    document = gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0)
+    document = gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=3, mtime=0)
     if len(document) > MOST_BYTES:
         text = f"the document has {len(document)} bytes, compressed, over {MOST_BYTES}: a Secret could not hold it"
         raise InvalidRequest(text)

@@ -11,6 +11,7 @@ import anyio
 
 from adapter.agent.execution import execution_result
 from adapter.cluster.pods import AGENT
+from adapter.errors import Code
 from adapter.plane import Beat, Event
 from adapter.run import Outcome, RunResult
 from adapter.sidecar.documents import Asked
@@ -25,7 +26,9 @@ ENDING = frozenset({"drain", "diagnose", "report", "clean up"})
 class Held:
     """One run. `settled` is set when another replica could go on with it, or when it is over here.
 
-    `pushed`: a control plane is told of it. `decided`: it has a result, which is about to be reported. `acked` is when whoever fetches results had this one, by the loop's clock.
+    `pushed`: a control plane is told of it. `decided`: it has a result, which is about to be reported. `clash`: its Job
+    is of another request. `recalled`: it has ended in an earlier life. `acked` is when whoever fetches results had this
+    one, by the loop's clock.
     """
 
     asked: Asked
@@ -47,6 +50,8 @@ class Held:
     ended_at: float | None = None
     acked: float | None = None
     decided: bool = False
+    clash: bool = False
+    recalled: bool = False
 
     @property
     def run_id(self) -> str:
@@ -59,7 +64,7 @@ class Held:
 
     def execution(self, result: RunResult) -> dict[str, Any] | None:
         """The result as the control plane stores it, of an agent's run."""
-        return execution_result(result, self.asked.context) if self.asked.context else None
+        return execution_of(result, self.asked)
 
     def hear(self, told: Event | Beat | RunResult) -> None:
         """Takes in what the run tells."""
@@ -68,7 +73,7 @@ class Held:
         elif isinstance(told, Beat):
             self.phase = told.phase
             self.state = State.ENDING if told.phase in ENDING and not self.over else self.state
-        elif told.kind in ("kept", "job"):
+        elif told.kind in ("kept", "job") and "uid" in told.data:
             self._placed(told)
         elif told.kind == "admission":
             self.waits = told.message.removeprefix("waiting: ")
@@ -92,6 +97,7 @@ class Held:
     def end(self, result: RunResult, *, elsewhere: bool = False) -> None:
         """Nothing more is done for it here; `elsewhere`: because somebody else does."""
         left = result.outcome is Outcome.DETACHED
+        self.clash = left and result.code is Code.CONFLICT
         self.state = (State.ELSEWHERE if elsewhere else State.DETACHED) if left else State.FINISHED
         self.result, self.ended_at = None if left else result, anyio.current_time()
         self.settled.set()
@@ -123,3 +129,8 @@ class Held:
             result=result.to_json() if result else None,
             execution=self.execution(result) if result else None,
         )
+
+
+def execution_of(result: RunResult, asked: Asked | None) -> dict[str, Any] | None:
+    """A result as the control plane stores it, if it is an agent's."""
+    return execution_result(result, asked.context) if asked and asked.context else None

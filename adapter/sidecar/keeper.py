@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
+from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
-from adapter.cluster.connection import ApiError, Unreachable
-from adapter.cluster.jobs import Job, Jobs
-from adapter.errors import Code, InvalidRequest
-from adapter.launch import DOCUMENT
+from adapter.cluster.jobs import RESULT, Job, Jobs
+from adapter.errors import AdapterError, Code, InvalidRequest
 from adapter.membership import Membership
 from adapter.places import without_locals
 from adapter.plane.store import Row, Store, StoreError
@@ -22,11 +21,14 @@ from adapter.reception import LetGo, Reception
 from adapter.run import Outcome, RunResult
 from adapter.service import Adapter
 from adapter.sidecar.documents import Asked
+from adapter.sidecar.errors import Closing
 from adapter.sidecar.held import Held
 from adapter.sidecar.journal import Journal
 from adapter.sidecar.pushing import Pushing
 from adapter.sidecar.telling import Telling, Watcher
 from adapter.sidecar.views import State
+from adapter.tail import annotation
+from adapter.takeover import DOCUMENT
 from adapter.verdict import plain_result
 from adapter.work import Kept
 
@@ -88,12 +90,13 @@ class Keeper:
 
     async def hold(self, asked: Asked) -> tuple[Held, bool]:
         """Looks after a run from now on; whether it did not before. Raises `StoreError`."""
-        if asked.continues:
+        if asked.continues and not self.is_held(asked.run_id):
             await self._let_go_of(asked.continues)
         async with self._entering:  # two requests for one run at the same moment
-            held = self.held.get(asked.run_id)
-            if held and held.state not in (State.DETACHED, State.ELSEWHERE):
-                return held, False
+            if self.is_held(asked.run_id):
+                return self.held[asked.run_id], False
+            if self.closing:
+                raise Closing("the service is about to stop: send the run to another replica, or again in a moment")
             await self.store.create(asked.run_id, asked.document)
             row = await self.store.row(asked.run_id)
             assert row is not None  # noqa: S101 - it was made just now
@@ -101,17 +104,41 @@ class Keeper:
         held.task = asyncio.create_task(self._guarded(held), name=f"claude-k8s run {asked.run_id}")
         return held, True
 
-    def recall(self, asked: Asked, row: Row) -> Held:
-        """A run of an earlier life of this replica, with its journal."""
-        held = self._entered(asked, row)
-        if row.result:
-            held.end(RunResult.from_json(row.result["result"]))
-        return held
+    def is_held(self, run_id: str) -> bool:
+        """Whether the run is looked after here, or has ended here."""
+        held = self.held.get(run_id)
+        return held is not None and held.state not in (State.DETACHED, State.ELSEWHERE)
 
-    def give_up(self, held: Held, why: str) -> None:
-        """A run whose Job is gone: says so, to whoever was to be told its result."""
-        result = plain_result(held.run_id, Outcome.DELETED, Code.JOB_DELETED, why)
-        held.task = asyncio.create_task(self._guarded(held, result), name=f"claude-k8s end {held.run_id}")
+    def recall(self, asked: Asked, result: RunResult, row: Row) -> None:
+        """A run that has ended in an earlier life of this replica: its result and its journal can be fetched."""
+        held = self._entered(asked, row)
+        held.recalled = True
+        held.end(result)
+
+    async def settle(self, namespace: str, job: Job, held: Held) -> None:
+        """What an earlier life may not have come to after its result was accepted: the Job bears it, and is cleaned up.
+
+        Judged anew, it might be another one.
+        """
+        held.recalled = False
+        jobs = Jobs(self.adapter.connection, namespace, call=self.adapter.limits.call)
+        if job.result is None and held.result and not job.deleting:
+            await jobs.annotate(job, RESULT, annotation(held.result))
+        if held.pushed:
+            await self.clean_up(held.run_id, held)
+
+    async def asked_of(self, namespace: str, job: Job) -> Asked | None:
+        """What was asked for of a Job's run, from our own journal or from the Job's Secret; None if nobody knows.
+
+        Raises `ApiError`, `Unreachable`, and `InvalidRequest` for what cannot be read.
+        """
+        run_id = job.of_run or ""
+        row = await self.store.row(run_id)
+        if row and row.document:
+            return Asked.read(row.document)
+        belongings = Belongings(self.adapter.connection, namespace, call=self.adapter.limits.call)
+        document = (await belongings.kept(job, run_id) or {}).get(DOCUMENT)
+        return Asked.read(document) if document is not None else None
 
     async def forget(self, held: Held) -> None:
         """Drops what is known of a run here, its journal as well."""
@@ -119,26 +146,34 @@ class Keeper:
             del self.held[held.run_id]
         await self.store.forget(held.run_id)
 
-    async def clean_up(self, run_id: str, asked: Asked | None) -> None:
+    async def clean_up(self, run_id: str, held: Held | None) -> None:
         """The result is where it belongs: the kept request goes, and the Job, if it is not to be kept.
 
-        What was `asked` says whether it is; where another replica was asked, what it has kept says so.
+        What was asked for says whether it is; where it was another replica that was asked, what that has kept.
         """
-        for namespace, job in self.jobs_of(run_id):
-            try:
-                await self._clean_up(namespace, job, asked)
-            except (ApiError, Unreachable, InvalidRequest) as error:
-                log.warning("run.not_cleaned_up", run_id=run_id, job=job.name, error=str(error))  # its TTL will
+        try:
+            for adapter, namespace, job in await self._theirs(run_id, held):
+                await self._clean_up(adapter, namespace, job, held.asked if held else None)
+        except (AdapterError, InvalidRequest) as error:
+            log.warning("run.not_cleaned_up", run_id=run_id, error=str(error))  # the Job's TTL will
 
-    async def _clean_up(self, namespace: str, job: Job, asked: Asked | None) -> None:
-        place, call = (self.adapter.connection, namespace), self.adapter.limits.call
-        belongings, jobs = Belongings(*place, call=call), Jobs(*place, call=call)
-        kept = None if asked else await belongings.kept(job)
-        asked = Asked.read(kept[DOCUMENT]) if kept and DOCUMENT in kept else asked
+    async def _theirs(self, run_id: str, held: Held | None) -> list[tuple[Adapter, str, Job]]:
+        """The run's Jobs; also one in a cluster or a namespace of the agent's own, which no feed of ours tells of."""
+        found = [(self.adapter, namespace, job) for namespace, job in self.jobs_of(run_id)]
+        if found or held is None or "namespace" not in held.job:
+            return found
+        adapter, namespace = await self.adapter.at(held.asked.kubeconfig), held.job["namespace"]
+        job = await Jobs(adapter.connection, namespace, call=adapter.limits.call).get(held.job["job"])
+        return [(adapter, namespace, job)] if job else []
+
+    async def _clean_up(self, adapter: Adapter, namespace: str, job: Job, asked: Asked | None) -> None:
+        asked = asked or await self.asked_of(namespace, job)
+        place, call = (adapter.connection, namespace), adapter.limits.call
         if asked and not asked.retain:
-            await jobs.delete(job, "Background")
-        else:
-            await belongings.forget(job)
+            await Jobs(*place, call=call).delete(job, "Background")
+            return
+        for run_id in {job.run_id, job.adopter} - {None}:
+            await Belongings(*place, call=call).forget(job, str(run_id))
 
     async def close(self) -> list[str]:
         """Lets go of every run, at once; which. Their Jobs go on."""
@@ -171,21 +206,22 @@ class Keeper:
         self.held[asked.run_id] = held
         return held
 
-    async def _guarded(self, held: Held, result: RunResult | None = None) -> None:
-        """A run's life; a fault of ours in it is its result, and no other run's end."""
-        try:
-            await self._live(held, result)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end as silence
-            log.error("run.fault", run_id=held.run_id, **without_locals(error))
-            text = f"{type(error).__name__}: {error}"
-            held.end(plain_result(held.run_id, Outcome.UNKNOWN, Code.INTERNAL, text))
+    async def _guarded(self, held: Held) -> None:
+        """A run's life. A fault of ours in it is no end of it: it is begun again, as after a crash."""
+        backoff = Backoff(1.0, 60.0)
+        while True:
+            try:
+                return await self._live(held)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end as silence
+                log.error("run.fault", run_id=held.run_id, **without_locals(error))
+            await backoff.wait()
 
-    async def _live(self, held: Held, result: RunResult | None) -> None:
-        """From its acceptance, or from the `result` that it comes down to, to its end here."""
+    async def _live(self, held: Held) -> None:
+        """From its acceptance to its end here."""
         self._watcher.began(held.run_id, {"agent": held.asked.agent, "pushed": held.pushed})
         async with self._pushing.to(held.asked, held.execution) as push:
             held.telling.push_to(push)
-            result = await (self._reported(held, result) if result else self._result(held))
+            result = await self._result(held)
             if result.code is Code.INTERNAL:  # it has ended a supervisor, which so could not report it
                 result = await self._reported(held, result)
         if result.outcome is Outcome.DETACHED:
@@ -196,15 +232,22 @@ class Keeper:
         held.end(result)
         self._watcher.ended(held.run_id, result)
         if held.pushed:
-            await self.clean_up(held.run_id, held.asked)
+            await self.clean_up(held.run_id, held)
 
     async def _result(self, held: Held) -> RunResult:
         asked = held.asked
-        kept = Kept(asked.document, frozenset(job.name for _, job in self.jobs_of(asked.run_id)))
+        kept = Kept(asked.document, await self._seen(asked.run_id))
         if asked.context:
             return await self.adapter.execute(asked.context, held.telling, kept=kept)
         assert asked.request is not None  # noqa: S101 - it is the one or the other
         return await self.adapter.run(asked.request, held.telling, kept=kept)
+
+    async def _seen(self, run_id: str) -> frozenset[str]:
+        """The names of the run's Jobs: what is told of them now, and what was told in an earlier life."""
+        entries = await self.store.entries(run_id, 0, 2**62, log=False)
+        told = [entry.data["data"] for entry in entries if entry.data.get("kind") in ("kept", "job")]
+        named = {str(data["job"]) for data in told if "uid" in data}
+        return frozenset(named | {job.name for _, job in self.jobs_of(run_id)})
 
     async def _reported(self, held: Held, result: RunResult) -> RunResult:
         try:
@@ -220,7 +263,8 @@ class Keeper:
         if not self.closing:
             log.info("run.left", run_id=held.run_id, why=result.message)
             held.journal.bye(f"{result.message}; come back with this cursor")
-            await self.store.forget(held.run_id)
+            with suppress(StoreError):  # found again at the next start, it is let go of again
+                await self.store.forget(held.run_id)
 
     async def _let_go_of(self, run_id: str) -> None:
         """A control plane that goes on with a run under another id has lost it: nobody waits for it here any more."""

@@ -11,9 +11,9 @@ import structlog
 from adapter.cluster.jobs import Job
 from adapter.observer import Observer
 from adapter.places import without_locals
-from adapter.plane.store import Store
-from adapter.service import Adapter
+from adapter.sidecar.held import execution_of
 from adapter.sidecar.journal import Journal
+from adapter.sidecar.keeper import Keeper
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ class Observed:
 class Observing:
     """The journals of runs that are not ours, by the UID of their Job."""
 
-    def __init__(self, adapter: Adapter, store: Store, keep: int) -> None:
-        self._adapter, self._store, self._keep = adapter, store, keep
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper, self._adapter, self._store = keeper, keeper.adapter, keeper.store
         self._observed: dict[str, Observed] = {}
         self._lock = anyio.Lock()
 
@@ -50,18 +50,19 @@ class Observing:
         await self._store.create(name)
         row = await self._store.row(name)
         assert row is not None  # noqa: S101 - it was made just now
-        journal = Journal(self._store, name, row.epoch, keep=self._keep)
+        journal = Journal(self._store, name, row.epoch, keep=self._keeper.settings.keep)
         return Observed(
             journal, asyncio.create_task(self._observe(journal, namespace, job), name=f"observe {job.name}")
         )
 
     async def _observe(self, journal: Journal, namespace: str, job: Job) -> None:
         try:
+            asked = await self._keeper.asked_of(namespace, job)  # now: it goes as soon as the result is acknowledged
             async with anyio.create_task_group() as group:
                 group.start_soon(self._until_unread, journal, group.cancel_scope)
                 seen = await Observer(self._adapter, job, journal, namespace=namespace).observe()
                 if seen.result:
-                    await journal.result(seen.result.to_json(), None)
+                    await journal.result(seen.result.to_json(), execution_of(seen.result, asked))
                 else:
                     journal.bye(f"{seen.why}; come back with this cursor")
                 await self._until_unread(journal, group.cancel_scope)

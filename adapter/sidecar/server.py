@@ -93,20 +93,22 @@ async def _serve(
     try:
         with _signals() as stop:
             started(f"{_address(listener)} (instance {adapter.instance}, replica {adapter.replica})")
-            await _until(stop, running, book)
+            fault = await _until(stop, running, book)
     finally:
         await _stop(server, running, book)
         await tracer.aclose()
+    if fault:
+        raise fault
 
 
-async def _until(stop: asyncio.Event, running: asyncio.Task[None], book: RunBook) -> None:
-    """Until a signal. A service that has lost a part of itself ends too: started again it is whole."""
+async def _until(stop: asyncio.Event, running: asyncio.Task[None], book: RunBook) -> AdapterError | None:
+    """Until a signal. A service that has lost a part of itself ends too: started again it is whole. What it was."""
     waiting, over = asyncio.create_task(stop.wait()), asyncio.create_task(book.over())
     await asyncio.wait([waiting, running, over], return_when=asyncio.FIRST_COMPLETED)
     for task in (waiting, over):
         task.cancel()
-    if over.done() and not over.cancelled() and (error := over.exception()):
-        log.error("serve.fault", error=str(error))
+    error = over.exception() if over.done() and not over.cancelled() else None
+    return error if isinstance(error, AdapterError) or error is None else AdapterError(f"a fault of ours: {error!r}")
 
 
 async def _stop(server: uvicorn.Server, running: asyncio.Task[None], book: RunBook) -> None:

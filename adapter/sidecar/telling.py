@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
@@ -82,14 +83,14 @@ class Telling:
 
     async def log(self, chunk: LogChunk) -> None:
         await self._fence.until_valid()
-        if self._push:
-            await self._push.log(chunk)
         try:
             await self._journal.log(chunk)
         except StoreError as error:
             if self._push is None:
                 raise
             log.warning("journal.failed", run_id=self._run_id, error=str(error))  # the control plane has it
+        if self._push:  # last: what it has taken must not be offered to it again
+            await self._push.log(chunk)
         self._watcher.log(self._run_id, len(chunk.data))
 
     async def event(self, event: Event) -> None:
@@ -104,9 +105,12 @@ class Telling:
     async def result(self, result: RunResult) -> None:
         self._told(result)
         await self._fence.until_valid()
-        if self._push:
-            await self._push.result(result)
-        await self.note_result(result)
+        if self._push is None:
+            await self.note_result(result)
+            return
+        await self._push.result(result)
+        with suppress(StoreError):  # the control plane has it
+            await self.note_result(result)
 
     async def note_result(self, result: RunResult) -> None:
         """The result for the journal alone."""

@@ -71,7 +71,7 @@ class RunView:
 
 
 def of_job(job: Job, run_id: str, namespace: str, replica: str, alive: Callable[[str], bool]) -> RunView:
-    """A run that is not held here, as its Job tells."""
+    """A run that is not held here, as its Job tells; `alive` says whether a replica may be."""
     result = result_on(job)
     own = result if result and result.run_id == run_id else None
     return RunView(

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.contract.accounts import documented, with_token
 from tests.contract.conftest import Ended, Object, Place, ended
 
 pytestmark = pytest.mark.timeout(300)
@@ -152,6 +153,23 @@ async def test_why_a_run_does_not_start(place: Place) -> None:
     assert cancelled.status == 0, cancelled.err
     assert (await ended(process)).status == 130
     await place.empty()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("place", ["real"], indirect=True)
+async def test_the_role_is_enough_to_look_and_to_cancel(place: Place, tmp_path: Path) -> None:
+    await documented(place)
+    run = await started(place, "endless", ENDLESS, "--grace", "5")
+    limited = await with_token(place, tmp_path)
+    attached = asyncio.create_task(command(limited, "attach", "endless"))
+    for name in ("ps", "describe", "logs"):
+        ran = await command(limited, name, *(["endless"] if name != "ps" else []))
+        assert (ran.status, ran.err) == (0, "")
+    cancelled = await command(limited, "cancel", "endless", "--wait")
+    assert cancelled.status == 0, cancelled.err
+    looked, ran = await attached, await ended(run)
+    assert (looked.status, looked.out) == (130, "line 1\n" + ran.out), looked.err
+    assert "forbidden" not in looked.err + cancelled.err
 
 
 @pytest.mark.parametrize("name", ["logs", "attach", "cancel", "describe"])

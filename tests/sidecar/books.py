@@ -92,7 +92,7 @@ async def replica(
     cluster: LocalCluster, state: Path, name: str = "one", *, line: Line | None = None, **settings: Any
 ) -> AsyncIterator[Replica]:
     """A replica with its state in a directory; leaving lets go of its runs."""
-    adapter = await Adapter.open(kubeconfig=str(cluster.kubeconfig), limits=FAST, replica=name, line=line)
+    adapter = await Adapter.open(kubeconfig=str(cluster.kubeconfig), limits=FAST, replica=name, line=line, ask=False)
     state.mkdir(exist_ok=True)  # noqa: ASYNC240 - a test's own directory
     store = await Store.open(state / f"{name}.db")
     kept = Settings(look=0.05, **settings)

@@ -197,6 +197,8 @@ def test_all_rights_are_one_line() -> None:
         ("get", "persistentvolumeclaims", Level.WARN),
         ("list", "resourcequotas", Level.WARN),
         ("get", "pods", Level.INFO),
+        ("get", "secrets", Level.WARN),
+        ("create", "leases", Level.WARN),
     ],
 )
 def test_a_right_that_is_lacking(verb: str, resource: str, level: Level) -> None:

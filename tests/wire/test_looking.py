@@ -14,13 +14,17 @@ from adapter import Adapter, AdapterError, Outcome, RunRequest
 from adapter.cli.cancel import cancelled
 from adapter.cli.describe import Account, account_of, text
 from adapter.cli.finding import NotFound, find
+from adapter.cli.ps import listed
 from adapter.cluster.jobs import CANCEL, SUPERVISOR, Job, job_name
+from adapter.cluster.rbac import needed
 from adapter.local import Fault, LocalCluster
+from adapter.observer import Observer
 from adapter.plane.callbacks import CallbackPlane
 from tests.recorder import Recorder
 from tests.wire.agentwork import agent_work
 from tests.wire.conftest import FAST, Site, start
 from tests.wire.test_outcomes import FOREVER, LAST_WORDS
+from tests.wire.test_rbac import used
 
 
 async def described(site: Site, run_id: str) -> Account:
@@ -137,3 +141,22 @@ async def test_a_job_that_may_not_be_deleted_is_marked_and_said(cluster: LocalCl
         request = RunRequest(run_id="left", command=FOREVER, grace=5)
         result = await site.adapter.run(request, CallbackPlane())
         assert result.outcome is Outcome.CANCELLED, "who comes back to it obeys"
+
+
+# -- what it takes ---------------------------------------------------------------------------------------------------
+
+
+async def test_to_look_and_to_cancel_takes_no_right_that_a_run_does_not_need(cluster: LocalCluster) -> None:
+    async with left(cluster, *LAST_WORDS) as job, Adapter.connect(kubeconfig=str(cluster.kubeconfig)) as adapter:
+        before = len(cluster.requests)
+        found = await listed(adapter, everybody=False)
+        assert [row.run for row in found.rows] == ["left"]
+        await account_of(adapter, job)
+        observer = asyncio.create_task(Observer(adapter, job, plane := Recorder()).observe())
+        await plane.until(lambda: "begun" in plane.text)
+        await cancelled(adapter, job, "enough")
+        observed = await observer
+        assert observed.result
+        assert observed.result.outcome is Outcome.CANCELLED
+        assert used(cluster) <= {(right.group, right.resource, right.verb) for right in needed(agent=True)}
+        assert not any(request.method == "POST" for request in cluster.requests[before:])

@@ -11,6 +11,7 @@ import pytest
 
 from adapter import Adapter, Code, Outcome, Position
 from adapter.cluster.jobs import Job, job_name
+from adapter.listener import Heard
 from adapter.local import Fault, LocalCluster
 from adapter.observer import Observed, Observer
 from adapter.plane import Stream
@@ -192,7 +193,7 @@ async def test_a_cancel_by_whomever(site: Site) -> None:
 
 
 async def test_a_deadline(site: Site) -> None:
-    run = await site.running(*LAST_WORDS, said="begun", timeout=1, grace=5)
+    run = site.start(*LAST_WORDS, timeout=1, grace=5)
     observed = await (await look_at(site, run)).end()
     assert observed.result
     assert observed.result.outcome is Outcome.TIMED_OUT
@@ -211,35 +212,48 @@ async def test_a_job_that_somebody_deletes(site: Site) -> None:
 
 
 async def test_why_a_job_was_given_up_before_it_started(site: Site) -> None:
-    run = site.start("true", image="Not Valid")
+    site.cluster.node.image_pull_error()
+    run = site.start("true")
     looking = await look_at(site, run)
     result, observed = await run.result(), await looking.end()
     assert observed.result
-    assert (observed.result.outcome, observed.result.code) == (result.outcome, Code.IMAGE_INVALID)
+    assert (observed.result.outcome, observed.result.code) == (result.outcome, Code.IMAGE_PULL)
+
+
+@pytest.mark.parametrize("late", ["jobs", "pods"])
+async def test_why_a_job_was_given_up_at_once(site: Site, late: str) -> None:
+    """Two watches: the Job's suspension can be heard before the pod that it was suspended for, or after."""
+    ours = {"watch": "true", "labelSelector": f"claude-k8s/run={job_name('default', 'stuck')}"}
+    site.cluster.faults.add(Fault.delay(0.1, path=f"*/{late}", query=ours))
+    run = site.start("true", image="Not Valid", run_id="stuck")
+    looking = await look_at(site, run)
+    await run.result()
+    observed = await looking.end()
+    assert observed.result
+    assert observed.result.code is Code.IMAGE_INVALID
 
 
 async def test_trouble_that_its_supervisor_bears_is_no_end(site: Site, cluster: LocalCluster) -> None:
     async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=replace(FAST, schedule=30, grace=30)) as own:
-        site.cluster.node.unschedulable()
-        run = start(own, "true")
+        switch = site.cluster.node.unschedulable()
+        run = start(own, *COUNT)
         looking = await look_at(site, run)
         await looking.plane.until(lambda: any("unschedulable" in words for words in looking.plane.words("pod")))
-        await anyio.wait_all_tasks_blocked()
-        assert not looking.task.done()
-        run.plane.cancel()
-        await run.result()
-        observed = await looking.end()
-    assert observed.result
-    assert observed.result.outcome is Outcome.CANCELLED
+        switch.remove()
+        result, observed = await run.result(), await looking.end()
+    assert result.ok
+    assert observed.result == result
+    assert looking.plane.data == COUNTED
 
 
-async def test_a_job_that_is_gone_before_anybody_looked_is_no_result(site: Site) -> None:
+@pytest.mark.parametrize("complete", [False, True])
+async def test_a_job_that_is_gone_before_anybody_looked_is_no_result(site: Site, complete: bool) -> None:
     run = await site.running("sh", "-c", "echo begun; sleep 0.2", said="begun", retain=0)
     job = await site.adapter.job_of(run.request.run_id)
     assert job
     await run.result()
     await site.cluster.until(lambda c: not c.list("jobs") and not c.list("pods"))
-    observed = await Looking(site.adapter, job, Recorder()).end()
+    observed = await Looking(site.adapter, replace(job, complete=complete), Recorder()).end()
     assert observed.result is None
     assert observed.why == f"Job {job.name} is gone, and its end was not seen here: its supervisor knows the result"
 
@@ -278,6 +292,7 @@ async def test_who_may_not_watch_looks(site: Site) -> None:
     run = await site.running(*COUNT, said="line 1", retain=60)
     selector = {"labelSelector": f"claude-k8s/run={run.job}"}
     site.cluster.faults.add(Fault.respond(403, query={"watch": "true", **selector}))
+    site.cluster.faults.add(Fault.hang_log_after_end())
     looking = await look_at(site, run)
     observed = await looking.end()
     assert observed.reported
@@ -334,11 +349,12 @@ async def test_an_agent_that_begins_afresh_is_one_run_with_one_log(site: Site) -
     streams: tuple[Stream, ...] = ("stdout", "stderr")
     for stream in streams:
         ours, theirs = await looking.plane.position(stream), await plane.position(stream)
-        assert _end(ours) == _end(theirs)
+        assert _place(ours) == _place(theirs)
 
 
-def _end(position: Position | None) -> int | None:
-    return position.offset if position else None
+def _place(position: Position | None) -> tuple[int, int] | None:
+    """Where a log ends, and in which of the run's attempts: a supervisor that takes the run over needs both."""
+    return (position.offset, Heard.parse(str(position.cursor)).attempt) if position else None
 
 
 @pytest.mark.parametrize("retain", [0, 60])
