@@ -32,6 +32,7 @@ docs: .venv/done         ## what is generated of docs/
 	@$(BIN)/python -c 'import adapter.cluster.rbac as r; print(r.role(), end="")' > docs/deploy/agents/role.yaml
 	@$(BIN)/python -c 'import adapter.agent.schema as s; print(s.markdown(), end="")' > docs/configuration.md
 	@$(BIN)/python -c 'import adapter.sidecar.app as a; print(a.openapi_json(), end="")' > docs/service-openapi.json
+	@$(BIN)/python -c 'import adapter.plane.reference as r; print(r.openapi(), end="")' > docs/plane-openapi.json
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from adapter.errors import AdapterError
 from adapter.line import Line
 from adapter.plane.store import Store
 from adapter.service import Adapter
+from adapter.serving import Server, listening, signals, url_of
 from adapter.sidecar.app import create_app
 from adapter.sidecar.auth import VARIABLE, Token, is_loopback, token_of
 from adapter.sidecar.book import RunBook
@@ -60,7 +61,7 @@ async def serve(serving: Serving, connect: Connect, started: Callable[[str], Non
     """
     token = token_of(serving.token_file)
     _check_open(serving.host, token)
-    with state_directory(serving.state) as state, _listening(serving.host, serving.port) as listener:
+    with state_directory(serving.state) as state, listening(serving.host, serving.port) as listener:
         async with connect(state.replica, Line(serving.max_runs, agents=True)) as adapter, _stores(state) as store:
             await _serve(serving, adapter, store, listener, token, started)
 
@@ -88,11 +89,11 @@ async def _serve(
         settings=serving.settings,
         observe=metrics.plane,
     )
-    server = _Server(_config(create_app(book, token=token, metrics=metrics)))
+    server = Server(_config(create_app(book, token=token, metrics=metrics)))
     running = asyncio.create_task(server.serve([listener]))
     try:
-        with _signals() as stop:
-            started(f"{_address(listener)} (instance {adapter.instance}, replica {adapter.replica})")
+        with signals() as stop:
+            started(f"{url_of(listener)} (instance {adapter.instance}, replica {adapter.replica})")
             fault = await _until(stop, running, book)
     finally:
         await _stop(server, running, book)
@@ -111,21 +112,14 @@ async def _until(stop: asyncio.Event, running: asyncio.Task[None], book: RunBook
     return error if isinstance(error, AdapterError) or error is None else AdapterError(f"a fault of ours: {error!r}")
 
 
-async def _stop(server: uvicorn.Server, running: asyncio.Task[None], book: RunBook) -> None:
+async def _stop(server: Server, running: asyncio.Task[None], book: RunBook) -> None:
     """Accepts nothing more, lets go of every run, ends what is read: all at once, none waits for another."""
     log.info("serve.stopping")
-    server.should_exit = True
+    server.stop()
     let_go = await book.close()
     await running
+    await server.cut_off()
     log.info("serve.stopped", let_go=let_go, hint="their Jobs go on" if let_go else "")
-
-
-class _Server(uvicorn.Server):
-    """Signals are ours: the first lets go, and only a second one is in a hurry."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _config(app: object) -> uvicorn.Config:
@@ -142,48 +136,6 @@ def _config(app: object) -> uvicorn.Config:
         timeout_keep_alive=75,  # longer than clients keep one: they would post into a connection that closes
         timeout_graceful_shutdown=STOP,
     )
-
-
-@contextmanager
-def _signals() -> Iterator[asyncio.Event]:
-    """Set by the first SIGTERM or SIGINT. A second one ends the process as it would any other."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def first() -> None:
-        stop.set()
-        _handle(signal.SIG_DFL)
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, first)
-    try:
-        yield stop
-    finally:
-        _handle(signal.SIG_DFL)
-
-
-def _handle(handler: signal.Handlers) -> None:
-    for number in SIGNALS:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, handler)
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """The socket, bound before anything else is begun. Raises `AdapterError`."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise AdapterError(f"--host {host} --port {port}: {error.strerror or error}") from error
-    try:
-        yield listener
-    finally:
-        listener.close()
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @asynccontextmanager

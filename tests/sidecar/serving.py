@@ -21,13 +21,14 @@ from adapter.limits import Limits
 from adapter.plane import LogChunk, Stream
 from adapter.plane.store import Store
 from adapter.run import Outcome, RunResult
+from adapter.serving import Server
 from adapter.sidecar.app import create_app
 from adapter.sidecar.auth import Token
 from adapter.sidecar.documents import Asked
 from adapter.sidecar.errors import Conflict, NotFinished
 from adapter.sidecar.journal import Journal
 from adapter.sidecar.metrics import Metrics
-from adapter.sidecar.server import _config, _Server
+from adapter.sidecar.server import _config
 from adapter.sidecar.views import RunView, State
 
 KEEP = 1024 * 1024
@@ -187,7 +188,7 @@ async def served(
     before = asyncio.all_tasks()
     async with stored(tmp_path) as store:
         runs, metrics = FakeBook(store, **(book or {})), Metrics()
-        server = _Server(_config(create_app(runs, token=token, metrics=metrics, **app)))
+        server = Server(_config(create_app(runs, token=token, metrics=metrics, **app)))
         listener = socket.create_server(("127.0.0.1", 0))
         running = asyncio.create_task(server.serve([listener]))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
