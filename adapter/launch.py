@@ -86,9 +86,12 @@ class Launch:
             return None
         job = await self._asked(lambda: self._jobs.get(self.name))
         if job is None:
-            raise Refused(Code.JOB_DELETED, f"Job {self.name} was gone when the service came back to it")
+            raise self._gone()
         self._must_fit(job)
         return known(job, self._work.run_id)
+
+    def _gone(self) -> Refused:
+        return Refused(Code.JOB_DELETED, f"Job {self.name} was gone when the service came back to it")
 
     def _must_fit(self, job: Job) -> None:
         """Raises where the Job is of another request, or another run's: `Refused`, and `Elsewhere` in a service.
@@ -224,6 +227,8 @@ class Launch:
     async def withdraw(self) -> Launched | None:
         """Deletes a Job that was never let run: by its UID, and only while it is suspended. One that runs is returned.
 
+        Raises `Refused` where there was one that is gone by now.
+
         Also finds one whose creation was never answered, and one that we had just taken over. Tries until the API
         server has answered or the launch budget is spent; what is left then is harmless, since it does not run.
         """
@@ -234,6 +239,8 @@ class Launch:
                     if (signed := await self._takeover.signed()) is not None:
                         return Launched(signed, adopted=True)
                     job = await self._jobs.get(self.name)
+                    if job is None and self._work.must_exist:
+                        raise self._gone()
                     if job is None or job.request != self._work.request or not self._is_ours(job):
                         return None
                     if not job.suspended:

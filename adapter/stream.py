@@ -128,6 +128,8 @@ class LogStream:
             self._courier.note("log incomplete: the container had not ended when its log was read for the last time")
         elif read in _MISSING and (case.began(self._container) or reader.progress.received):
             self._courier.note(_MISSING[read])
+        elif read is Read.GONE and case.pod and case.pod.node and not case.pod.ended(self._container):
+            self._courier.note(_MISSING[read])  # seen last before its start: it may have run, and spoken, unseen
 
     async def _rest(self, reader: Follower, case: Case) -> Read:
         """Reads on to what is there now; tries again while that makes progress, and for a moment without.

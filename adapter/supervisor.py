@@ -38,13 +38,15 @@ from adapter.line import Line
 from adapter.mouth import Heart, Herald
 from adapter.plane import Beat, Plane
 from adapter.refusal import Refused
-from adapter.run import Outcome, RunResult
+from adapter.run import LogSummary, Outcome, RunResult
 from adapter.stream import LogStream
 from adapter.tail import Tail
 from adapter.takeover import Elsewhere, Launched
 from adapter.verdict import plain_result, result_of
 from adapter.watch import Watch
 from adapter.work import Work
+
+UNREAD = "log incomplete: the Job was gone before it was known that its log was read to the end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,16 @@ class Supervisor:
             self._leave(str(elsewhere), Code.CONFLICT if elsewhere.clash else Code.DETACHED)
         except Refused as refused:
             self._listening.cancel()
-            outcome = Outcome.DELETED if refused.code is Code.JOB_DELETED else Outcome.FAILED
-            await self._report(plain_result(self._work.run_id, outcome, refused.code, refused.text))
+            await self._report(self._refused(refused))
+
+    def _refused(self, refused: Refused) -> RunResult:
+        """What a refusal comes down to. Of a Job that is gone nobody knows whether its log was read to its end."""
+        run_id, gone = self._work.run_id, refused.code is Code.JOB_DELETED
+        result = plain_result(run_id, Outcome.DELETED if gone else Outcome.FAILED, refused.code, refused.text)
+        if gone and self._cancelled is not None:  # whoever was killed while it carried out the cancel
+            text = f"cancelled: {self._cancelled}; {refused.text}"
+            result = plain_result(run_id, Outcome.CANCELLED, Code.CANCELLED, text)
+        return replace(result, log=LogSummary(complete=False, notes=(UNREAD,))) if gone else result
 
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
@@ -294,10 +304,10 @@ class Supervisor:
     async def _listen(self) -> None:
         """Waits for the run's cancel, and passes it on to whoever has the run at that moment."""
         self._cancelled = await self._herald.cancellation()
-        self._herald.tell("cancel", f"cancelling: {self._cancelled}")
         if self._watch:
             self._watch.cancel(self._cancelled)
         else:
+            self._herald.tell("cancel", f"cancelling: {self._cancelled}", why=self._cancelled)
             self._claiming.cancel()
 
     def _start(self, task: Callable[..., Any], *args: Any) -> TaskHandle[Any]:

@@ -82,6 +82,7 @@ class Watch:
         Where deleting the Job is refused it is suspended, which ends its pod as well.
         """
         await self._to_obey.wait()
+        self._herald.tell("cancel", f"cancelling: {self.case.cancel}", why=self.case.cancel)
         if not await self._insist(self._end_job):
             await self._insist(lambda: self._jobs.suspend(self.case.job))
 
@@ -188,10 +189,15 @@ class Watch:
         return End(EndKind.UNSEEN, text=f"the cluster could not be observed for {budget:g} s")
 
     async def _end_job(self) -> None:
-        """Written on the Job, then deleted in the foreground: it outlives its pod, and its last words are followed."""
+        """Written on the Job, then deleted in the foreground: it outlives its pod, and its last words are followed.
+
+        In between the plane is told why: whoever comes back after a crash may find the Job gone, and its notes with it.
+        """
         if self.case.job.cancel is None:
             marked = await self._jobs.annotate(self.case.job, CANCEL, self.case.cancel or "")
             self.case.see_job(marked, anyio.current_time())
+        with anyio.move_on_after(self._limits.cancel_call / 2):
+            await self._herald.flushed()
         await self._jobs.delete(self.case.job, "Foreground")
 
     async def _insist(self, call: Callable[[], Awaitable[object]]) -> bool:

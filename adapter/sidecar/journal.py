@@ -89,6 +89,10 @@ class Journal:
         await self._look_back()
         self._tell()
 
+    async def cancelled(self, why: str) -> None:
+        """The run is to be cancelled: for whoever comes back to it, and not for readers."""
+        await self._store.ask_cancel(self._run_id, why)
+
     async def position(self, stream: Stream) -> Position | None:
         """Where the log ends, of one of its streams; None if there is none yet."""
         return await self._store.position(self._run_id, stream)

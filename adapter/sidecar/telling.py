@@ -97,6 +97,8 @@ class Telling:
         self._told(event)
         self._watcher.event(self._run_id, event)
         try:
+            if event.kind == "cancel" and "why" in event.data:  # by whomever it was written on the Job
+                await self._journal.cancelled(event.data["why"])
             await self._journal.event(event)
         finally:
             if self._push:

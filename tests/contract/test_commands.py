@@ -7,11 +7,12 @@ import json
 import re
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.contract.accounts import documented, with_token
@@ -25,6 +26,16 @@ SLOWLY = COUNT.replace("0.02", "0.5")
 """For as long as it takes until others have joined."""
 COUNTED = "".join(f"line {n}\n" for n in range(1, 41))
 ENDLESS = "trap 'echo ended; exit 0' TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that fails leaves commands behind which look for ever, since an outage is none of their ends."""
+    yield
+    left = [one for one in psutil.Process().children() if "adapter.cli" in one.cmdline()]
+    for process in left:
+        process.kill()
+    assert not left
 
 
 async def command(place: Place, name: str, *arguments: str, **environment: str) -> Ended:
@@ -273,13 +284,22 @@ async def test_a_run_of_a_service_is_seen_through_it_and_straight(place: Place, 
         assert (nobody.status, nobody.err.count("\n")) == (125, 1)
 
 
-async def test_a_run_of_a_command_is_followed_through_a_service(place: Place, tmp_path: Path) -> None:
-    run = await started(place, "by-hand", SLOWLY, "--instance", "shared")
+async def test_a_run_of_a_command_is_followed_and_cancelled_through_a_service(place: Place, tmp_path: Path) -> None:
+    run = await started(place, "by-hand", ENDLESS, "--instance", "shared", "--grace", "5")
     async with serving(place, tmp_path / "state", "a-token") as url:
         here = {"CLAUDE_K8S_SERVICE": url, "CLAUDE_K8S_TOKEN": "a-token"}
-        followed, attached = await asyncio.gather(
-            command(place, "logs", "-f", "by-hand", **here), command(place, "attach", "by-hand", **here)
-        )
-        assert (followed.status, attached.status) == (0, 0), (followed.err, attached.err)
-        assert followed.out == attached.out == COUNTED
-    assert (await ended(run)).status == 0
+        while not (await command(place, "ps", "--json", **here)).out:
+            await asyncio.sleep(0.1)  # until its watch has told it of the Job
+        looking = [await place.command(name, "by-hand", environment=here) for name in ("attach", "logs")]
+        looking.append(await place.command("logs", "-f", "by-hand", environment=here))
+        attached, _, following = looking
+        for process in (attached, following):
+            assert process.stdout
+            assert await process.stdout.readline() == b"line 1\n"
+        cancelled = await command(place, "cancel", "by-hand", "--wait", **here)
+        assert cancelled.status == 0, cancelled.err
+        looked, now, followed = [await ended(process) for process in looking]
+        ran = await ended(run)
+    assert (looked.status, now.status, followed.status, ran.status) == (130, 0, 0, 130), looked.err + followed.err
+    assert looked.out == followed.out == ran.out
+    assert ("line 1\n" + ran.out).startswith(now.out)

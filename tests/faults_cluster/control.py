@@ -1,0 +1,60 @@
+"""The components of the cluster, stopped and started by the script that `CLAUDE_K8S_CLUSTER_CONTROL` names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from adapter.cluster.connection import ApiError, Unreachable
+from tests.contract.conftest import Place
+from tests.faults_cluster.polling import until
+
+SCRIPT = os.environ.get("CLAUDE_K8S_CLUSTER_CONTROL", "")
+WITHOUT = (
+    "set CLAUDE_K8S_CLUSTER_CONTROL to a script that stops and starts the parts of the cluster"
+    " (stop NAME [SIGNAL], start NAME, restart NAME)"
+)
+COMPONENTS = ("etcd", "apiserver", "containerd", "kcm", "scheduler", "kubelet")
+"""In the order in which they are started."""
+
+
+class Control:
+    """Stops and starts components of the cluster of `place`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def stop(self, name: str, signal: str = "TERM") -> None:
+        await _script("stop", name, signal)
+
+    async def start(self, name: str) -> None:
+        await _script("start", name)
+
+    async def restart(self, name: str) -> None:
+        """Kills a component and starts it again."""
+        await _script("restart", name)
+
+    async def mend(self) -> None:
+        """Starts what does not run, and waits until the API server and every node are well, and writes are taken."""
+        for name in COMPONENTS:
+            await self.start(name)
+        await until(self._well, 180)
+
+    async def _well(self) -> bool:
+        try:
+            nodes = (await self._place.connection.call("GET", "/api/v1/nodes", deadline=10))["items"]
+            label = {"metadata": {"labels": {"claude-k8s-test": f"well-{time.monotonic_ns()}"}}}
+            path = f"/api/v1/namespaces/{self._place.namespace}"
+            await self._place.ask("PATCH", path, label, content_type="application/merge-patch+json")
+        except ApiError as error:
+            return error.status == 404
+        except Unreachable:
+            return False
+        conditions = [c for node in nodes for c in node["status"]["conditions"] if c["type"] == "Ready"]
+        return all(c["status"] == "True" for c in conditions)
+
+
+async def _script(*words: str) -> None:
+    process = await asyncio.create_subprocess_exec("bash", SCRIPT, *words, stdin=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0, f"{SCRIPT} {' '.join(words)} failed"
