@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
 
-.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster bench image clean
+.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster test-paperclip faults bench image clean
 
 demo: .venv/done         ## four short runs on the embedded cluster, and what became of each
 	@$(BIN)/claude-k8s demo
@@ -37,6 +37,12 @@ docs: .venv/done         ## what is generated of docs/
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
 	@$(BIN)/pytest -m cluster --timeout 300 $(FLAGS)
+
+test-paperclip: .venv/done ## with the real Paperclip: some minutes, and 1.5 GB below .paperclip/ the first time
+	@$(BIN)/pytest -m paperclip --timeout 900 tests/paperclip $(FLAGS)
+
+faults: .venv/done       ## 500 runs with everything going wrong, judged by who had no part in it
+	@$(BIN)/python -m tests.faults $(FLAGS)
 
 bench: .venv/done        ## the numbers, beside their aims; with a cluster in $$KUBECONFIG and kubectl, beside kubectl's
 	@$(BIN)/python -m tests.bench

@@ -188,7 +188,8 @@ class Heart:
                 self._log.error("keepalive.stuck", hint="the supervisor has not observed its Job; no beat is sent")
             else:
                 wanted = await self._beat(now)
-            pause = self._limits.beat if wanted is None else min(wanted, self._limits.beat)
+            least = self._limits.beat / 30  # a plane may ask for anything, but not for a loop without a pause
+            pause = self._limits.beat if wanted is None else min(max(wanted, least), self._limits.beat)
             await anyio.sleep(pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, no secret
 
     async def _beat(self, beat: Beat) -> float | None:

@@ -236,7 +236,7 @@ class Supervisor:
         for stream in streams if launched.adopted else ():
             await stream.resume()
         if self._cancelled is not None:
-            watch.cancel(self._cancelled)
+            watch.cancel(self._cancelled, told=True)
         try:
             watch.case.job = await self._launch.let_run(job, lambda: self._cancelled is not None)
         except Refused:

@@ -28,7 +28,7 @@ class Watch:
         self._looked_at = self._asked_at = self.attempted_at = self.observed_at = anyio.current_time()
         self._look_due = float("inf")
         self._look_again = Backoff(limits.retry_first, limits.safety)
-        self._blind = self._unexplained = False
+        self._blind = self._unexplained = self._told_cancel = False
         self._to_obey = anyio.Event()
 
     async def until_end(self) -> End:
@@ -70,8 +70,9 @@ class Watch:
         if quiet.cancelled_caught:
             self.look_soon()
 
-    def cancel(self, why: str) -> None:
-        """Cancels the run; `obey` carries it out."""
+    def cancel(self, why: str, *, told: bool = False) -> None:
+        """Cancels the run; `obey` carries it out, and tells it, if it was not told before."""
+        self._told_cancel = told
         self.case.cancelled(why, anyio.current_time())
         self._to_obey.set()
         self._inbox.poke()
@@ -82,7 +83,8 @@ class Watch:
         Where deleting the Job is refused it is suspended, which ends its pod as well.
         """
         await self._to_obey.wait()
-        self._herald.tell("cancel", f"cancelling: {self.case.cancel}", why=self.case.cancel)
+        if not self._told_cancel:
+            self._herald.tell("cancel", f"cancelling: {self.case.cancel}", why=self.case.cancel)
         if not await self._insist(self._end_job):
             await self._insist(lambda: self._jobs.suspend(self.case.job))
 

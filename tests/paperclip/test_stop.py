@@ -81,7 +81,7 @@ async def test_a_cancel_waits_for_a_sidecar_that_is_away(stage: Stage) -> None:
 
 async def test_a_run_that_is_stopped_already_is_not_begun(stage: Stage) -> None:
     """`onCancellationReady` is when Paperclip says so."""
-    run = stage.host.execute(context(), holds=["onCancellationReady"])
+    run = stage.host.execute(context(context={"taskId": "t"}), holds=["onCancellationReady"])
     await stage.host.until_told("onCancellationReady")
     await stage.host.ask("abort", run="run-1", reason="Run stopped before provider startup")
     await stage.host.ask("release")

@@ -28,6 +28,11 @@ def kills(default: int) -> int:
     return int(os.environ.get(KILLS) or default)
 
 
+def full() -> bool:
+    """Whether the whole proof is wanted, and not only what fits into every test run."""
+    return KILLS in os.environ
+
+
 def seed() -> int:
     """What decides every random moment: of the environment, or another one each time."""
     return int(os.environ.get(SEED) or Random().randrange(1_000_000))

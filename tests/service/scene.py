@@ -68,10 +68,10 @@ class Scene:
         self.plays.append(play)
         await self.client.post(play.document(self.judge.url, self._marks()))
 
-    async def running(self, count: int) -> bool:
-        """Whether so many runs are running."""
-        runs = (await self.client.runs()).values()
-        return sum(bool(run["state"] == "running") for run in runs) >= count
+    async def begun(self, count: int) -> bool:
+        """Whether so many runs have begun."""
+        states = [run["state"] for run in (await self.client.runs()).values()]
+        return sum(state in ("running", "ending", "finished") for state in states) >= count
 
     def _marks(self) -> str | None:
         return None if self.place.real else str(self.directory / f"{len(self.plays)}.executions")

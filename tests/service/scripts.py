@@ -71,8 +71,8 @@ class Script:
         return text.encode()
 
     def _cancelled(self, word: str, log: bytes, whole: bool) -> bytes:
-        """As many lines as there are, and then its last word."""
-        lines = max(0, log.count(b"\n") - whole)
+        """As many lines as there are, and then its last word. It may be there although nobody could be sure of it."""
+        lines = max(0, log.count(b"\n") - (whole or log.endswith(b"bye\n")))
         return "".join(f"{word} {n}.0\n" for n in range(lines)).encode() + f"{word} bye\n".encode()
 
 

@@ -1,6 +1,6 @@
 """The control plane is down for ten minutes: in the middle of runs, at their end, and when they begin.
 
-The clock is compressed: CLAUDE_K8S_FACTOR (30; 1 for the ten minutes as they are) divides the outage, the reaper's
+The clock is compressed: CLAUDE_K8S_FACTOR (40; 1 for the ten minutes as they are) divides the outage, the reaper's
 threshold, and every duration of the adapter.
 """
 
@@ -26,7 +26,7 @@ from tests.service.scene import Play, scene
 from tests.service.scripts import endless, lasting, quiet
 from tests.service.victim import victim
 
-FACTOR = float(os.environ.get("CLAUDE_K8S_FACTOR") or 30)
+FACTOR = float(os.environ.get("CLAUDE_K8S_FACTOR") or 40)
 OUTAGE, REAPER = 600 / FACTOR, 300 / FACTOR
 COMPRESSED = ("-m", "tests.service.compressed", str(FACTOR))
 LEAD = OUTAGE / 10
@@ -96,7 +96,7 @@ async def test_the_plane_is_away_for_ten_minutes(
             await played.judge.register(play.run_id)
         for play in before():
             group.start_soon(played.perform, play, LEAD + OUTAGE * (0.5 if play.cancel == "service" else 1.1))
-        await until(lambda: played.running(len(before())))
+        await until(lambda: played.begun(len(before())))
         await anyio.sleep(LEAD)
         await outage.begin(played.judge)
         await anyio.sleep(OUTAGE * 0.3)

@@ -11,18 +11,23 @@ import pytest
 
 from tests.conftest import say
 from tests.contract.conftest import Place
-from tests.service.chaos import seed
+from tests.service.chaos import full, seed
 from tests.service.processes import COMMAND, HASTY, until
 from tests.service.scene import Scene, scene
 from tests.service.scripts import scripts
 from tests.service.victim import Victim, victim
 
+REAL = [pytest.param(COMMAND, id="15 s")] if full() else []
+TENURES = pytest.mark.parametrize("command", [pytest.param(HASTY, id="3 s"), *REAL])
+
+pytestmark = pytest.mark.timeout(240)
+
 
 async def play(played: Scene, chance: Random) -> None:
     """Begins some runs, and returns when all of them are durable, and those that are to be cancelled are."""
     async with anyio.create_task_group() as group:
-        for script in scripts(chance, 6, 60):
-            group.start_soon(played.perform, script, chance.uniform(5, 15))
+        for script in scripts(chance, 6, 40):
+            group.start_soon(played.perform, script, chance.uniform(3, 12))
             await anyio.sleep(0.3)
 
 
@@ -35,8 +40,7 @@ async def taken(played: Scene, by: Victim) -> None:
     await until(all_of_them)
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("command", [pytest.param(HASTY, id="3 s"), pytest.param(COMMAND, id="15 s")])
+@TENURES
 async def test_one_of_two_is_killed_for_good(
     place: Place, tmp_path: Path, pytestconfig: pytest.Config, command: tuple[str, ...]
 ) -> None:
@@ -59,8 +63,7 @@ async def test_one_of_two_is_killed_for_good(
     assert not complaints, f"seed {number}: {complaints}"
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("command", [pytest.param(HASTY, id="3 s"), pytest.param(COMMAND, id="15 s")])
+@TENURES
 async def test_one_of_two_stands_still_for_longer_than_its_lease_and_goes_on(
     place: Place, tmp_path: Path, pytestconfig: pytest.Config, command: tuple[str, ...]
 ) -> None:

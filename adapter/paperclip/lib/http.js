@@ -25,10 +25,7 @@ export function open(base, method, path, { body, headers, patience = 15_000, sig
     const call = request(url, { method, headers, signal, agent: false, timeout: patience });
     call.on("timeout", () => call.destroy(new Error(`no word for ${call.socket.timeout / 1000} s`)));
     call.on("error", reject);
-    call.on("response", (response) => {
-      response.on("error", () => {}); // one that nobody reads any more must not end the process (trap 11)
-      resolve(response);
-    });
+    call.on("response", resolve);
     call.end(body);
   });
 }
