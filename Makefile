@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
 
-.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster test-paperclip faults bench image clean
+.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster test-paperclip faults faults-cluster bench image clean
 
 demo: .venv/done         ## four short runs on the embedded cluster, and what became of each
 	@$(BIN)/claude-k8s demo
@@ -33,10 +33,15 @@ docs: .venv/done         ## what is generated of docs/
 	@$(BIN)/python -c 'import adapter.agent.schema as s; print(s.markdown(), end="")' > docs/configuration.md
 	@$(BIN)/python -c 'import adapter.sidecar.app as a; print(a.openapi_json(), end="")' > docs/service-openapi.json
 	@$(BIN)/python -c 'import adapter.plane.reference as r; print(r.openapi(), end="")' > docs/plane-openapi.json
+	@$(BIN)/python -c 'import adapter.paperclip as p; print(p.defaults(), end="")' > adapter/paperclip/lib/defaults.json
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 300 $(FLAGS)
+	@$(BIN)/pytest -m cluster --timeout 300 --ignore tests/faults_cluster $(FLAGS)
+
+faults-cluster: .venv/done ## faults on the cluster of $$KUBECONFIG; with $$CLAUDE_K8S_CLUSTER_CONTROL, of its components too
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
+	@$(BIN)/pytest -m cluster --timeout 600 tests/faults_cluster $(FLAGS)
 
 test-paperclip: .venv/done ## with the real Paperclip: some minutes, and 1.5 GB below .paperclip/ the first time
 	@$(BIN)/pytest -m paperclip --timeout 900 tests/paperclip $(FLAGS)

@@ -76,7 +76,7 @@ class Remote:
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RemoteError(f"--service {_shown(url)}: not an address such as http://127.0.0.1:8700")
+            raise RemoteError(f"--service {_shown(url)}: not an address such as http://127.0.0.1:8642")
         self.url = _shown(url).rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(CALL, read=SILENCE)
