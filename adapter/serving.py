@@ -22,6 +22,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=1024)
+        # asyncio does it for sockets that name their protocol, as this one does not: each answer took 40 ms more.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         raise AdapterError(f"--host {host} --port {port}: {error.strerror or error}") from error
     with listener:

@@ -72,9 +72,14 @@ class LogStream:
     async def follow(self) -> None:
         """Follows from the pod's start until cancelled."""
         reader = self._reader_of(await self._watch.started(self._container))
+        backoff, told = Backoff(self._limits.retry_first, self._limits.retry_most), False
         await reader.follow(self._watch.news)
-        if reader.refused:
-            self._herald.tell("log", f"the log may not be followed: {reader.refused}")  # the drain will try once more
+        while reader.refused:
+            if not told:
+                self._herald.tell("log", f"the log may not be followed: {reader.refused}")
+            told, reader.refused = True, None
+            await backoff.wait()  # rights that were withdrawn may be given back
+            await reader.follow(self._watch.news)
 
     async def deliver(self) -> None:
         """Delivers what was followed until the log is over and everything of it was taken."""

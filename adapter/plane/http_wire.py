@@ -23,8 +23,8 @@ from adapter.plane.http_status import PlaneError, Status, TokenRefused, refusal
 Observe = Callable[[str, str, float], None]
 """Called with what was asked, how it ended (an HTTP status, or a word), and the seconds that it took."""
 
-CONNECTIONS = 50
-"""To the control plane, for each of the two clients, at most; what waits for one has a deadline."""
+CONNECTIONS = 16
+"""To the control plane, through each of the two doors, at most; what waits for one has a deadline."""
 
 IDLE = 4.0
 """Seconds that an unused connection is kept. Less than the five of many a server: one that it closes as we write to
@@ -41,22 +41,34 @@ class _Answer:
     body: bytes
 
 
+class _Door:
+    """A client, and the queue before it, which is ours: first come, first served, at no cost.
+
+    In the library's own each request that waits is compared with every connection, whenever any other one begins or
+    ends: with 200 beats and 50 connections a beat cost three times as much, so that more had to wait, and so on.
+    """
+
+    def __init__(self) -> None:
+        self.client = _client()
+        self.room = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+
+
 class Wire:
-    """Two clients: log and events must never hold back a beat (or a result, or a question) in a pool.
+    """Two doors: log and events must never hold back a beat (or a result, or a question).
 
     `most` is how large an append may be, as far as was found out.
     """
 
     def __init__(self, base: httpx.URL, token: Token, limits: PlaneLimits, observe: Observe | None = None) -> None:
         self._base, self._token, self._limits, self._observe = base, token, limits, observe
-        self._signs, self._bulk = (_client() for _ in range(2))
+        self._signs, self._bulk = _Door(), _Door()
         self._refused = False
         self.most = limits.most
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await self._signs.aclose()
-        await self._bulk.aclose()
+        await self._signs.client.aclose()
+        await self._bulk.client.aclose()
 
     async def get(self, run_id: str) -> Status:
         """Where a run stands. Raises `PlaneError`."""
@@ -74,7 +86,7 @@ class Wire:
         self,
         kind: str,
         run_id: str,
-        client: httpx.AsyncClient,
+        door: _Door,
         method: str,
         path: str,
         body: bytes | None,
@@ -83,7 +95,8 @@ class Wire:
         began, said = anyio.current_time(), "cancelled"
         try:
             with anyio.fail_after(within):
-                answer = await self._exchange(client, method, f"{_of(run_id)}{path}", body)
+                async with door.room:
+                    answer = await self._exchange(door.client, method, f"{_of(run_id)}{path}", body)
             said = str(answer.status)
             return self._read(kind, run_id, answer)
         except TimeoutError as error:

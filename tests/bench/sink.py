@@ -89,6 +89,7 @@ async def main() -> None:
     sink = Sink()
     server = uvicorn.Server(uvicorn.Config(sink, lifespan="off", log_config=None, access_log=False))
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     serving = asyncio.create_task(server.serve([listener]))
     say(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
     while await asked():

@@ -17,6 +17,7 @@ RUNS, AT_ONCE = 50, 10
 
 @pytest.mark.timeout(180)
 async def test_fifty_runs_of_the_matrix() -> None:
+    before = set(psutil.Process().children())  # a module's own cluster may stand beside it
     seed = random.SystemRandom().randrange(2**32)
     numbers = random.Random(seed).sample(range(len(CATALOGUE) * 20), RUNS)
     findings = [one async for one in play_all([draw(seed, number) for number in numbers], AT_ONCE)]
@@ -24,7 +25,7 @@ async def test_fifty_runs_of_the_matrix() -> None:
     assert not wrong, "\n".join([total(findings, seed), *wrong])
     assert len(findings) == RUNS
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left"
-    assert not psutil.Process().children(), "a process was left"
+    assert set(psutil.Process().children()) <= before, "a process was left"
 
 
 def test_a_run_is_drawn_the_same_again() -> None:
