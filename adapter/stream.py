@@ -72,14 +72,16 @@ class LogStream:
     async def follow(self) -> None:
         """Follows from the pod's start until cancelled."""
         reader = self._reader_of(await self._watch.started(self._container))
-        backoff, told = Backoff(self._limits.retry_first, self._limits.retry_most), False
         await reader.follow(self._watch.news)
+        if reader.refused:
+            self._herald.tell("log", f"the log may not be followed: {reader.refused}")
+        backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         while reader.refused:
-            if not told:
-                self._herald.tell("log", f"the log may not be followed: {reader.refused}")
-            told, reader.refused = True, None
             await backoff.wait()  # rights that were withdrawn may be given back
+            reader.refused, received = None, reader.progress.received
             await reader.follow(self._watch.news)
+            if reader.progress.received > received:
+                backoff.reset()
 
     async def deliver(self) -> None:
         """Delivers what was followed until the log is over and everything of it was taken."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from adapter import Outcome
 from adapter.local import Fault
-from adapter.local.faults import FOLLOWS
 from tests.wire.conftest import Site
+
+FOLLOWS: dict[str, Any] = {"path": "*/log", "query": {"follow": "true"}}
 
 SPEAK = ("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done")
 
