@@ -37,11 +37,11 @@ docs: .venv/done         ## what is generated of docs/
 
 test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 300 --ignore tests/faults_cluster $(FLAGS)
+	@$(BIN)/pytest -m cluster --timeout 300 --ignore tests/faults_cluster --ignore tests/service $(FLAGS)
 
 faults-cluster: .venv/done ## faults on the cluster of $$KUBECONFIG; with $$CLAUDE_K8S_CLUSTER_CONTROL, of its components too
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 600 tests/faults_cluster $(FLAGS)
+	@$(BIN)/pytest -m cluster --timeout 600 tests/service tests/faults_cluster $(FLAGS)
 
 test-paperclip: .venv/done ## with the real Paperclip: some minutes, and 1.5 GB below .paperclip/ the first time
 	@$(BIN)/pytest -m paperclip --timeout 900 tests/paperclip $(FLAGS)

@@ -141,12 +141,14 @@ async def test_a_run_that_nobody_supervises_any_more(place: Place) -> None:
     run = await started(place, "orphan", ENDLESS, "--grace", "5")
     run.kill()
     await ended(run)
-    attached = asyncio.create_task(command(place, "attach", "orphan"))
+    attached = await place.command("attach", "orphan", environment={})
+    assert attached.stdout
+    assert await attached.stdout.readline() == b"line 1\n"  # it looks, before there is nothing left to look at
     cancelled = await command(place, "cancel", "orphan", "--wait")
     assert cancelled.status == 0, cancelled.err
-    looked = await attached
+    looked = await ended(attached)
     assert looked.status == 130, looked.err
-    assert looked.out.startswith("line 1\nline 2\n")
+    assert looked.out.startswith("line 2\n")
     assert looked.out.endswith("ended\n")
     await place.empty()
 
