@@ -23,8 +23,8 @@ class PlaneLimits:
     interval_most: float = 60.0
     """A fifth of the reaper's five minutes, whatever the control plane says."""
 
-    most: int = 1024 * 1024
-    """Bytes of log in one append, at most."""
+    most: int = 256 * 1024
+    """Bytes of log in one append, at most: the event loop is held while one is made, and beats wait for it."""
     least: int = 16 * 1024
     """An append that is too large for somebody on the way (413) is cut in two, down to this."""
     gather: float = 0.25

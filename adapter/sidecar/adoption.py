@@ -44,7 +44,6 @@ class Adoption:
         self._seen: dict[tuple[str, str], float] = {}
         self.done = anyio.Event()
         self.problem: str | None = None
-        self._yielded: dict[str, float] = {}
 
     async def run(self) -> None:
         """Takes up what an earlier life has left, then whatever is left by others. Raises `AdapterError`.
@@ -54,6 +53,7 @@ class Adoption:
         await self._recall()
         for namespace in self._keeper.namespaces:
             await self._listed(namespace)
+        await self._keeper.joined.wait()  # whoever bears the name of a replica without a Lease is taken for an orphan
         while True:
             await self._look()
             with anyio.move_on_after(self._keeper.settings.look):
@@ -135,11 +135,11 @@ class Adoption:
 
     def _is_yielded(self, run_id: str) -> bool:
         """Whether the run that goes on with it is about to take its Job over."""
-        now = anyio.current_time()
+        now, yielded = anyio.current_time(), self._keeper.yielded
         for held in self._keeper.held.values():
             if held.asked.continues == run_id and not held.over and not held.introduced:
-                self._yielded.setdefault(run_id, now)
-        return now - self._yielded.get(run_id, float("-inf")) < YIELD
+                yielded.setdefault(run_id, now)
+        return now - yielded.get(run_id, float("-inf")) < YIELD
 
     async def _adopt(self, namespace: str, job: Job) -> None:
         asked = await self._keeper.asked_of(namespace, job)
@@ -197,7 +197,8 @@ class Adoption:
         now, there = anyio.current_time(), {job.uid for _, job in self._keeper.jobs()}
         self._hopeless &= there
         self._seen = {key: at for key, at in self._seen.items() if key[0] in there}
-        self._yielded = {run_id: at for run_id, at in self._yielded.items() if now - at < 2 * YIELD}
+        yielded = self._keeper.yielded.items()
+        self._keeper.yielded = {run_id: at for run_id, at in yielded if now - at < 2 * YIELD}
         for held in list(self._keeper.held.values()):
             if self._is_past(held, now):
                 await self._keeper.forget(held)

@@ -74,6 +74,7 @@ class RunBook:
     async def _take_part(self) -> None:
         """One of the replicas. An API server that is away is waited for: what runs meanwhile beats all the same."""
         await self._membership.join()
+        self.keeper.joined.set()
         await self._membership.run()
 
     def ready(self) -> str | None:

@@ -66,6 +66,8 @@ class Keeper:
         self._pushing, self._watcher = pushing, watcher
         self.held: dict[str, Held] = {}
         self.closing = False
+        self.joined = anyio.Event()  # others can see that this replica is alive
+        self.yielded: dict[str, float] = {}  # runs that other ones go on with, and since when
         self._entering = anyio.Lock()
 
     @property
@@ -268,6 +270,7 @@ class Keeper:
 
     async def _let_go_of(self, run_id: str) -> None:
         """A control plane that goes on with a run under another id has lost it: nobody waits for it here any more."""
+        self.yielded.setdefault(run_id, anyio.current_time())  # before it is let go of: it would be found an orphan
         held = self.held.get(run_id)
         if held and held.task and not held.over:
             self.adapter.let_go(run_id)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.bench.figures import Figure
 from tests.bench.places import Place, embedded
 from tests.bench.programs import Program, program
-from tests.bench.sink import INTERVAL, QUIET
+from tests.bench.sink import QUIET
 from tests.service.client import Client
 from tests.service.processes import until
 from tests.service.victim import Victim
@@ -30,8 +30,11 @@ LOUD = 4
 FIRST = 10
 """Runs that are posted at the same time; as many come first, before memory is counted."""
 
-HOLD = 20
-"""Seconds for which it is looked how late the beats are."""
+INTERVAL, RARE = 5.0, 30.0
+"""Seconds between two beats of a run: six times as many as by default, but for the many runs of the full benchmark."""
+
+HOLD = 4.0
+"""For how many intervals it is looked how late the beats are; for half as many where they are rare."""
 
 PATIENCE = 500
 """Seconds within which all of them must be running."""
@@ -97,15 +100,19 @@ async def _service(directory: Path, place: Place, plane: str, runs: int) -> Asyn
 
 
 async def measure(*, full: bool) -> list[Figure]:
-    runs = FULL if full else RUNS
+    figures = await _measured(RUNS, INTERVAL, INTERVAL * HOLD)
+    return [*figures, *(await _measured(FULL, RARE, RARE * HOLD / 2))] if full else figures
+
+
+async def _measured(runs: int, interval: float, hold: float) -> list[Figure]:
     with tempfile.TemporaryDirectory() as directory:
-        async with embedded() as place, program("sink") as sink:
+        async with embedded() as place, program("sink", interval) as sink:
             url = (await sink.hear())["url"]
-            async with _service(Path(directory), place, url, runs + LOUD + FIRST) as service:
-                return _figures(runs, await _held(service, sink, runs))
+            async with _service(Path(directory), place, url, runs + LOUD) as service:
+                return _figures(runs, interval, await _held(service, sink, runs, hold))
 
 
-async def _held(service: Service, sink: Program, runs: int) -> dict[str, Any]:
+async def _held(service: Service, sink: Program, runs: int, hold: float) -> dict[str, Any]:
     await service.grow(QUIET, FIRST, SLEEP)
     before = service.memory()
     await service.grow(QUIET, runs - FIRST, SLEEP)
@@ -113,7 +120,7 @@ async def _held(service: Service, sink: Program, runs: int) -> dict[str, Any]:
     await service.grow("loud", LOUD, TALK)
     await sink.ask()
     lags, busy, began = await service.lags(), service.busy(), time.monotonic()
-    await asyncio.sleep(HOLD)
+    await asyncio.sleep(hold)
     took = await sink.ask()
     passed = time.monotonic() - began
     counts = {le: count - lags[le] for le, count in (await service.lags()).items()}
@@ -126,8 +133,8 @@ async def _held(service: Service, sink: Program, runs: int) -> dict[str, Any]:
     }
 
 
-def _figures(runs: int, took: dict[str, Any]) -> list[Figure]:
-    beats = f"{took['beats']} beats, one in {INTERVAL:g} s a run, as the control plane heard them"
+def _figures(runs: int, interval: float, took: dict[str, Any]) -> list[Figure]:
+    beats = f"{took['beats']} beats, one in {interval:g} s a run, as the control plane heard them"
     loud = f"meanwhile {LOUD} runs said {took['rate']:.1f} MiB/s; the service had {took['busy'] * 100:.0f} % of a core"
     lag = f"99 of 100 of its looks at its event loop were at most so late, all at most {took['worst_lag']:g} s"
     return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import time
 from collections import defaultdict
 from typing import Any
@@ -17,17 +18,18 @@ import uvicorn
 
 from tests.bench.programs import asked, quiet, say
 
-INTERVAL = 5.0
-"""Seconds between two signs of life that it asks for."""
-
 QUIET = "quiet"
 """How the ids of the runs begin whose beats are counted: such as say nothing else."""
 
 
 class Sink:
-    """The control plane's end of the protocol, in little: where each log ends, and when each run was heard."""
+    """The control plane's end of the protocol, in little: where each log ends, and when each run was heard.
 
-    def __init__(self) -> None:
+    `interval` is how many seconds between two signs of life it asks for.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
         self._ends: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._signs: dict[str, list[float]] = defaultdict(list)
         self._bytes = 0
@@ -55,14 +57,14 @@ class Sink:
         return True
 
     def _status(self, run_id: str) -> dict[str, Any]:
-        status = {"runId": run_id, "state": "running", "terminal": False, "cancel": None, "interval": INTERVAL}
+        status = {"runId": run_id, "state": "running", "terminal": False, "cancel": None, "interval": self._interval}
         return status | {"log": self._ends[run_id]}
 
     def told(self) -> dict[str, Any]:
         """What there was to hear since the last time. A beat that should have come by now counts as well."""
         now = time.monotonic()
         pairs = [pair for times in self._signs.values() for pair in zip(times, [*times[1:], now], strict=True)]
-        late = [max(0.0, after - before - INTERVAL) for before, after in pairs]
+        late = [max(0.0, after - before - self._interval) for before, after in pairs]
         told = {"worst": max(late, default=0.0), "beats": len(late), "runs": len(self._signs), "bytes": self._bytes}
         self._bytes, self._signs = 0, defaultdict(list, {run: [times[-1]] for run, times in self._signs.items()})
         return told
@@ -85,8 +87,8 @@ async def _answer(send: Any, status: int, body: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
-async def main() -> None:
-    sink = Sink()
+async def main(interval: float) -> None:
+    sink = Sink(interval)
     server = uvicorn.Server(uvicorn.Config(sink, lifespan="off", log_config=None, access_log=False))
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -100,4 +102,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     quiet()
-    asyncio.run(main())
+    asyncio.run(main(float(sys.argv[1])))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.conftest import say
-from tests.faults_cluster.control import SCRIPT, WITHOUT, Control
+from tests.faults_cluster.control import BESIDE, SCRIPT, WITHOUT, Control
 from tests.faults_cluster.ground import Ground, ground_of
 from tests.faults_cluster.judge import Judge
 from tests.faults_cluster.matrix import Row, table
@@ -19,8 +19,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What stops parts of the cluster comes after everything that needs them."""
-    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+    """What stops parts of the cluster comes after everything that needs them, and never beside it."""
+    items.sort(key=_disrupts)
+    why = WITHOUT if not SCRIPT else BESIDE if "PYTEST_XDIST_WORKER" in os.environ else ""
+    for item in items:
+        if why and _disrupts(item):
+            item.add_marker(pytest.mark.skip(why))
+
+
+def _disrupts(item: pytest.Item) -> bool:
+    return item.get_closest_marker("disruptive") is not None
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +59,6 @@ def judge(ground: Ground, rows: list[Row], request: pytest.FixtureRequest) -> It
 @pytest.fixture
 async def control(ground: Ground) -> AsyncIterator[Control]:
     """The cluster's components. Whatever a test has stopped is running again afterwards."""
-    if not SCRIPT:
-        pytest.skip(WITHOUT)
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        pytest.skip("stops parts of the cluster: not beside other tests (run without pytest-xdist)")
     control = Control(ground.place)
     yield control
     await control.mend()

@@ -15,6 +15,7 @@ WITHOUT = (
     "set CLAUDE_K8S_CLUSTER_CONTROL to a script that stops and starts the parts of the cluster"
     " (stop NAME [SIGNAL], start NAME, restart NAME)"
 )
+BESIDE = "stops parts of the cluster: not beside other tests (run without pytest-xdist)"
 COMPONENTS = ("etcd", "apiserver", "containerd", "kcm", "scheduler", "kubelet")
 """In the order in which they are started."""
 
