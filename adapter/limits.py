@@ -11,6 +11,8 @@ class Limits:
 
     call: float = 10.0
     """Deadline of one API call, and of one try to reach the plane."""
+    plane: float = 60.0
+    """The longest deadline of one try to reach a plane: it is doubled whenever no answer came within."""
     launch: float = 120.0
     """How long the API server may be unreachable before a run that was not started is given up."""
     busy: float | None = None

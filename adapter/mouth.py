@@ -11,7 +11,7 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from adapter.backoff import Backoff
+from adapter.backoff import Backoff, Patience
 from adapter.cluster.framing import Batch
 from adapter.limits import Limits
 from adapter.plane import Beat, Event, LogChunk, Plane, Position, Stream
@@ -51,6 +51,7 @@ class Herald:
         self._plane, self._limits, self._log = plane, limits, log
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._news, self._idle = anyio.Event(), anyio.Event()
+        self._patience = Patience(limits.call, limits.plane)
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
         """Something happened."""
@@ -103,7 +104,7 @@ class Herald:
 
     async def _deliver(self, event: Event) -> None:
         try:
-            with anyio.fail_after(self._limits.call):
+            with self._patience.wait():
                 await own(self._plane.event(event))
         except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
             self._log.warning("plane.event_failed", error=repr(error))
@@ -177,7 +178,13 @@ class Heart:
         self._plane, self._limits, self._log = plane, limits, log
         self._speaking = anyio.Lock()
         self._in_flight = anyio.CancelScope()
+        self._patience = Patience(limits.call, limits.plane)
         self._accepted = False
+
+    @property
+    def patience(self) -> float:
+        """How long one try to report may take, in seconds."""
+        return self._limits.beat_in_flight + self._patience.now
 
     async def run(self, beat: Callable[[], Beat | None]) -> None:
         """Beats until it is cancelled. `beat` says what there is to say; None: the supervisor is stuck."""
@@ -198,7 +205,7 @@ class Heart:
             if self._accepted:
                 return None
             try:
-                with anyio.fail_after(self._limits.call) as self._in_flight:
+                with self._patience.wait() as self._in_flight:
                     return _pause(await own(self._plane.beat(beat)))
             except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
                 self._log.warning("plane.beat_failed", error=repr(error))
@@ -212,7 +219,7 @@ class Heart:
             self._in_flight.cancel()
             await self._speaking.acquire()
         try:
-            with anyio.fail_after(self._limits.call):
+            with self._patience.wait():
                 await own(self._plane.result(result))
             self._accepted = True
         except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run

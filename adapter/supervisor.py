@@ -276,7 +276,7 @@ class Supervisor:
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._limits.report
         while anyio.current_time() < give_up:
-            with self._step("report", self._limits.call * 2 + self._limits.beat_in_flight):
+            with self._step("report", self._limits.call + self._heart.patience):
                 with anyio.move_on_after(self._limits.call):
                     await self._herald.flushed()
                 if await self._heart.report(result):

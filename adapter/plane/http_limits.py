@@ -11,6 +11,8 @@ class PlaneLimits:
 
     call: float = 8.0
     """Deadline of a beat, of a result and of a question. Less than the adapter's own `call`: ours says what failed."""
+    slow: float = 48.0
+    """The longest of these deadlines: it is doubled whenever no answer came within. Less than the adapter's `plane`."""
     append: float = 60.0
     """Deadline of an append to the log, and of a batch of events."""
     answer: int = 1024 * 1024

@@ -15,6 +15,7 @@ import httpx
 import structlog
 
 from adapter._version import __version__
+from adapter.backoff import Patience
 from adapter.errors import InvalidRequest
 from adapter.plane.http_address import Token
 from adapter.plane.http_limits import PlaneLimits
@@ -48,8 +49,8 @@ class _Door:
     ends: with 200 beats and 50 connections a beat cost three times as much, so that more had to wait, and so on.
     """
 
-    def __init__(self) -> None:
-        self.client = _client()
+    def __init__(self, patience: Patience) -> None:
+        self.client, self.patience = _client(), patience
         self.room = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
 
 
@@ -61,7 +62,10 @@ class Wire:
 
     def __init__(self, base: httpx.URL, token: Token, limits: PlaneLimits, observe: Observe | None = None) -> None:
         self._base, self._token, self._limits, self._observe = base, token, limits, observe
-        self._signs, self._bulk = _Door(), _Door()
+        self._signs, self._bulk = (
+            _Door(Patience(limits.call, limits.slow)),
+            _Door(Patience(limits.append, limits.append)),
+        )
         self._refused = False
         self.most = limits.most
 
@@ -72,15 +76,15 @@ class Wire:
 
     async def get(self, run_id: str) -> Status:
         """Where a run stands. Raises `PlaneError`."""
-        return await self._ask("status", run_id, self._signs, "GET", "", None, self._limits.call)
+        return await self._ask("status", run_id, self._signs, "GET", "", None)
 
     async def sign(self, kind: str, run_id: str, body: bytes) -> Status:
         """A beat or a result. Raises `PlaneError`."""
-        return await self._ask(kind, run_id, self._signs, "POST", f"/{kind}", body, self._limits.call)
+        return await self._ask(kind, run_id, self._signs, "POST", f"/{kind}", body)
 
     async def send(self, kind: str, run_id: str, body: bytes) -> Status:
         """Log or events. Raises `PlaneError`."""
-        return await self._ask(kind, run_id, self._bulk, "POST", f"/{kind}", body, self._limits.append)
+        return await self._ask(kind, run_id, self._bulk, "POST", f"/{kind}", body)
 
     async def _ask(
         self,
@@ -90,11 +94,10 @@ class Wire:
         method: str,
         path: str,
         body: bytes | None,
-        within: float,
     ) -> Status:
-        began, said = anyio.current_time(), "cancelled"
+        began, said, within = anyio.current_time(), "cancelled", door.patience.now
         try:
-            with anyio.fail_after(within):
+            with door.patience.wait():
                 async with door.room:
                     answer = await self._exchange(door.client, method, f"{_of(run_id)}{path}", body)
             said = str(answer.status)

@@ -16,7 +16,7 @@ from tests.faults.scene import Mishap, Scene, command_of
 from tests.wire.conftest import FAST
 
 LIMITS: Limits = replace(
-    FAST, call=2, sink=1, headers=1.5, stall=2.5, launch=30, start=6, schedule=6, grace=2, stuck=20
+    FAST, call=2, plane=4, sink=1, headers=1.5, stall=2.5, launch=30, start=6, schedule=6, grace=2, stuck=20
 )
 """Compressed as the tests' are; a plane that hangs is given up sooner, and nobody waits for what is gone for good."""
 

@@ -27,6 +27,7 @@ NO_ANSWER = httpx.ReadTimeout("no answer")
 
 FAST = PlaneLimits(
     call=2,
+    slow=4,
     append=2,
     gather=0.001,
     flush=0.2,

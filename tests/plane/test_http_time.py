@@ -82,6 +82,11 @@ def down_for(desk: Desk, seconds: float) -> Callable[[], Coroutine[Any, Any, Non
     return outage
 
 
+async def half_a_minute() -> None:
+    """What a control plane needs for any answer."""
+    await anyio.sleep(30)
+
+
 async def test_a_silent_run_beats_each_30_seconds() -> None:
     desk = Watchful()
 
@@ -181,6 +186,21 @@ async def test_a_beat_that_fails_is_made_up_for_before_the_reaper_comes() -> Non
             await anyio.sleep(60)
 
     await lives(desk, life)
+    assert max(desk.silences) < REAPER / 2
+
+
+async def test_a_plane_that_needed_30_seconds_for_each_answer_was_never_heard() -> None:
+    desk = Watchful()
+    desk.always["all"] = half_a_minute
+
+    async def life(plane: Plane, heart: Heart) -> None:
+        await talks(plane, 120)
+        await anyio.sleep(600)
+        await reported(heart)
+
+    await lives(desk, life)
+    assert desk.report
+    assert desk.text.count(b"\n") == 120
     assert max(desk.silences) < REAPER / 2
 
 

@@ -19,6 +19,7 @@ from tests.recorder import Recorder
 
 FAST = Limits(
     call=3,
+    plane=6,
     launch=5,
     beat=0.05,
     stuck=2,
