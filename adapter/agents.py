@@ -38,7 +38,7 @@ from adapter.listener import Heard, Listener
 from adapter.mouth import own, place
 from adapter.plane import Plane, Position, Stream
 from adapter.reception import LetGo, Reception
-from adapter.run import Outcome, RunResult
+from adapter.run import AGAIN, Outcome, RunResult
 from adapter.verdict import plain_result
 from adapter.work import Work, marks
 
@@ -95,7 +95,8 @@ class Attempt:
             secrets=self.secrets,
         )
         # The directory as it was given: a session is found by it, and the agent may see it through a link.
-        return replace(told, agent={**(told.agent or {}), "cwd": self.job.cwd})
+        agent = {**(told.agent or {}), "cwd": self.job.cwd}
+        return replace(told, agent=agent | ({AGAIN: True} if told.code is self.again_at else {}))
 
 
 async def execute(
@@ -135,7 +136,7 @@ async def _attempts(host: Host, context: RunContext, plane: Plane, reception: Re
         attempt = await reception.beating(
             lambda: prepare(context, adapter.instance, self_pod, namespace=place, number=number)  # noqa: B023 - awaited here
         )
-        listener = Listener(plane, number, ends, again_at=attempt.again_at)
+        listener = Listener(plane, number, ends)
         result = await _attempt(adapter, attempt, listener)
         if not listener.again:
             return result

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapter.agent.transcript import Transcript
-from adapter.errors import Code
 from adapter.plane import Beat, Event, LogChunk, Plane, Position, Stream
 from adapter.run import RunResult
 
@@ -45,12 +44,12 @@ class Heard:
 class Listener:
     """One attempt of an agent's run, as its supervisor tells it to the plane.
 
-    `ends` is where the plane's streams end, as far as it knows: a new Job's log begins there. A result with the code
-    `again_at` is not the run's: it is not passed on, and another attempt follows.
+    `ends` is where the plane's streams end, as far as it knows: a new Job's log begins there. The result of an attempt
+    that another one follows is not the run's: it is not passed on.
     """
 
-    def __init__(self, plane: Plane, attempt: int, ends: Mapping[Stream, int], again_at: Code | None = None) -> None:
-        self._plane, self._attempt, self._again_at = plane, attempt, again_at
+    def __init__(self, plane: Plane, attempt: int, ends: Mapping[Stream, int]) -> None:
+        self._plane, self._attempt = plane, attempt
         self._before = dict(ends)
         self._fed: dict[Stream, int] = {}
         self._taken: dict[Stream, int] = {}
@@ -106,7 +105,7 @@ class Listener:
             self.transcript = Transcript.from_json(heard)
 
     async def result(self, result: RunResult) -> None:
-        self.again = self._again_at is not None and result.code is self._again_at
+        self.again = result.again
         if not self.again:
             await self._plane.result(result)
 

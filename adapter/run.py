@@ -21,6 +21,10 @@ _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _QUANTITY = re.compile(r"(\d+(\.\d*)?|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 
 
+AGAIN = "again"
+"""What `RunResult.agent` says of an attempt that another one follows. No plane is told of such a result."""
+
+
 class Outcome(StrEnum):
     """What became of a run. `UNKNOWN` and `DETACHED` are answers of their own, never a kind of success."""
 
@@ -194,6 +198,11 @@ class RunResult:
     def ok(self) -> bool:
         """Whether the run succeeded."""
         return self.outcome is Outcome.SUCCEEDED
+
+    @property
+    def again(self) -> bool:
+        """Whether it is the end of a first attempt alone: the agent's session was gone, and another one follows."""
+        return bool(self.agent and self.agent.get(AGAIN))
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON; `from_json` reads it back."""

@@ -67,6 +67,12 @@ def result_on(job: Job) -> RunResult | None:
         return None  # what is on the Job is not ours: find out again
 
 
+def goes_on(job: Job) -> bool:
+    """Whether a Job has ended and its run has not: another attempt follows, or is there already."""
+    result = result_on(job)
+    return result is not None and result.again
+
+
 class Takeover:
     """It is known by its annotations: made for the lost run, or taken over by it, or by us before we were restarted."""
 

@@ -12,7 +12,7 @@ import structlog
 from adapter.plane import Plane
 from adapter.plane.http_address import Token, base_of, is_loopback
 from adapter.plane.http_limits import PlaneLimits
-from adapter.plane.http_run import Execution, HttpRun
+from adapter.plane.http_run import Allowed, Execution, HttpRun, always
 from adapter.plane.http_status import PlaneError
 from adapter.plane.http_wire import Observe, Wire
 
@@ -58,14 +58,19 @@ class HttpPlane:
         await self._wire.aclose()
 
     @asynccontextmanager
-    async def run(self, run_id: str, *, execution: Execution | None = None) -> AsyncIterator[Plane]:
+    async def run(
+        self, run_id: str, *, execution: Execution | None = None, allowed: Allowed = always
+    ) -> AsyncIterator[Plane]:
         """The plane of one run, for as long as the context lasts; what was not sent by its end, never will be.
 
-        `execution` makes of a result what the control plane stores besides it.
+        `execution` makes of a result what the control plane stores besides it. `allowed` is awaited before anything but
+        a beat is sent: it returns as soon as the run is this process's to tell of.
         """
         failed: Exception | None = None
         async with anyio.create_task_group() as group:
-            run = HttpRun(self._wire, run_id, self._limits, supervisor=self._supervisor, execution=execution)
+            run = HttpRun(
+                self._wire, run_id, self._limits, supervisor=self._supervisor, execution=execution, allowed=allowed
+            )
             tasks = [group.start_soon(task) for task in (run.send, run.confirm)]
             try:
                 yield run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -21,12 +21,19 @@ from adapter.run import RunResult
 Execution = Callable[[RunResult], Mapping[str, Any] | None]
 """What a control plane stores of a result besides the result itself."""
 
+Allowed = Callable[[], Awaitable[None]]
+"""Returns when a run may be told of. A replica that others may think dead must not: they tell of it."""
+
 TRIES = 3
 """How often one try to report may find that the control plane lacks log."""
 
 
 SUMMARY: dict[Stream, str] = {"stdout": "log", "stderr": "stderr"}
 """Where a result says what became of a stream's log."""
+
+
+async def always() -> None:
+    """Nobody else tells of the run."""
 
 
 class _Sends(Protocol):
@@ -37,9 +44,17 @@ class HttpRun:
     """The plane of one run (`adapter.plane.Plane`). Made by `HttpPlane.run`, whose tasks are `send` and `confirm`."""
 
     def __init__(
-        self, wire: Wire, run_id: str, limits: PlaneLimits, *, supervisor: str, execution: Execution | None
+        self,
+        wire: Wire,
+        run_id: str,
+        limits: PlaneLimits,
+        *,
+        supervisor: str,
+        execution: Execution | None,
+        allowed: Allowed,
     ) -> None:
         self._limits, self._supervisor, self._execution = limits, supervisor, execution
+        self._allowed = allowed
         self._link = Link(wire, run_id)
         self._events = Events(self._link, limits)
         self._standing = Standing(self._link, limits, self._tell, self._standing_changed)
@@ -96,6 +111,7 @@ class HttpRun:
         self._standing.reporting = True
         for _ in range(TRIES):
             await self._flush()
+            await self._allowed()
             try:
                 await self._link.sign("result", self._report(result))
             except Conflict as conflict:
@@ -136,6 +152,7 @@ class HttpRun:
                 self._news = anyio.Event()
                 await self._news.wait()
                 continue
+            await self._allowed()
             delay = await self._send(what)
             self._failing = delay is not None
             self._sent.set()

@@ -14,13 +14,13 @@ import structlog
 
 from adapter.cluster.connection import ApiError
 from adapter.cluster.jobs import SUPERVISOR, TERM, Job, Jobs
-from adapter.errors import AdapterError, Code, InvalidRequest
+from adapter.errors import AdapterError, InvalidRequest
 from adapter.run import RunResult
 from adapter.sidecar.documents import Asked
 from adapter.sidecar.held import Held
 from adapter.sidecar.keeper import Keeper
 from adapter.sidecar.views import State
-from adapter.takeover import result_on
+from adapter.takeover import goes_on, result_on
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Adoption:
         """A request that is sent again: its Job is ours to look after, if its replica is dead."""
         for namespace, job in self._keeper.jobs_of(asked.run_id):
             self._hopeless.discard(job.uid)
-            if job.supervisor not in (None, self._keeper.replica) and self._is_left(job):
+            if job.supervisor not in (None, self._keeper.replica) and self.is_left(job):
                 with suppress(ApiError):  # somebody else has it then
                     await self._sign(namespace, job)
 
@@ -121,14 +121,12 @@ class Adoption:
         """Whether a Job of the service is looked after by nobody, and is not finished."""
         if job.supervisor is None or job.of_run is None or job.uid in self._hopeless or self._keeper.closing:
             return False
-        if self._keeper.is_held(job.of_run) or not self._is_left(job) or self._is_yielded(job.of_run):
+        if self._keeper.is_held(job.of_run) or not self.is_left(job) or self._is_yielded(job.of_run):
             return False
-        result = result_on(job)
-        again = result is not None and result.code is Code.SESSION_UNAVAILABLE
-        return result is None or (again and len(self._keeper.jobs_of(job.of_run)) == 1)
+        return result_on(job) is None or (goes_on(job) and len(self._keeper.jobs_of(job.of_run)) == 1)
 
-    def _is_left(self, job: Job) -> bool:
-        """Whether its replica is dead, or is this one in an earlier life."""
+    def is_left(self, job: Job) -> bool:
+        """Whether its replica is dead, by a look at the Leases after it was seen, or is this one in an earlier life."""
         whose = str(job.supervisor)
         seen = self._seen.setdefault((job.uid, whose), self._membership.clock())
         return whose == self._keeper.replica or not self._membership.alive(whose, since=seen)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from math import inf
 from typing import Any, Self
 
 import anyio
@@ -24,7 +22,7 @@ from adapter.sidecar.documents import Asked
 from adapter.sidecar.errors import Closing, Conflict, NotFinished, NotTaken
 from adapter.sidecar.held import Held, execution_of
 from adapter.sidecar.journal import Journal
-from adapter.sidecar.keeper import Keeper, Settings
+from adapter.sidecar.keeper import Keeper, Settings, in_order
 from adapter.sidecar.observing import Observing
 from adapter.sidecar.pushing import PlaneChoice, Pushing
 from adapter.sidecar.telling import Watcher
@@ -64,7 +62,7 @@ class RunBook:
         assert adapter.replica is not None  # noqa: S101 - a service is a replica
         place = adapter.connection, adapter.namespace, adapter.instance
         membership = Membership(*place, adapter.replica, tenure=tenure)
-        pushing = Pushing(plane, adapter.replica, observe)
+        pushing = Pushing(plane, adapter.replica, observe, membership.until_valid)
         keeper = Keeper(adapter, store, membership, pushing, watcher, settings or Settings())
         book = cls(keeper)
         membership.regained = book._adoption.look_after_lapse
@@ -132,23 +130,21 @@ class RunBook:
     async def runs(self) -> list[RunView]:
         """Every run that is known, held here or told by its Job. Raises `NotTaken` as `accept` does."""
         await self._knows()
+        here = [self._held[run_id].view() for run_id in self._held_here()]
+        return here + self._elsewhere()
+
+    def _elsewhere(self) -> list[RunView]:
+        """What is held by nobody here, as the Jobs tell."""
         here = self._held_here()
-        shown = {run_id: self._held[run_id].view() for run_id in here}
-        for namespace, job in self.keeper.jobs():
-            if job.of_run and job.of_run not in here:
-                shown[job.of_run] = self._by_job(namespace, job, job.of_run)
-        return list(shown.values())
+        theirs = {job.of_run: (namespace, job) for namespace, job in in_order(self.keeper.jobs()) if job.of_run}
+        return [self._by_job(*theirs[run_id], run_id) for run_id in theirs if run_id not in here]
 
     def _by_job(self, namespace: str, job: Job, run_id: str) -> RunView:
-        alive = partial(self._membership.alive, since=-inf)  # as far as was seen: nothing is done about it
-        return of_job(job, run_id, namespace, self.keeper.replica, alive)
+        return of_job(job, run_id, namespace, self._adoption.is_left)
 
     def states(self) -> list[State]:
         """Where each of those runs stands, as far as it is known now."""
-        here = self._held_here()
-        theirs = {job.of_run: (namespace, job) for namespace, job in self.keeper.jobs() if job.of_run}
-        foreign = [self._by_job(*theirs[run_id], run_id).state for run_id in theirs if run_id not in here]
-        return [self._held[run_id].state for run_id in here] + foreign
+        return [self._held[run_id].state for run_id in self._held_here()] + [run.state for run in self._elsewhere()]
 
     async def run(self, run_id: str) -> RunView | None:
         """One run; None if it is not known. Raises as `runs` does."""

@@ -28,7 +28,7 @@ from adapter.sidecar.pushing import Pushing
 from adapter.sidecar.telling import Telling, Watcher
 from adapter.sidecar.views import State
 from adapter.tail import annotation
-from adapter.takeover import DOCUMENT
+from adapter.takeover import DOCUMENT, goes_on
 from adapter.verdict import plain_result
 from adapter.work import Kept
 
@@ -48,6 +48,11 @@ class Settings:
     keep: int = 64 * 1024 * 1024
     unattended: float | None = None
     look: float = 2.0
+
+
+def in_order(jobs: Iterable[tuple[str, Job]]) -> list[tuple[str, Job]]:
+    """The same, but a run's first attempt before its second: they can be of the same second."""
+    return sorted(jobs, key=lambda its: not goes_on(its[1]))
 
 
 class Keeper:
@@ -87,8 +92,8 @@ class Keeper:
             yield from ((namespace, job) for job in sorted(found, key=lambda job: job.created or ""))
 
     def jobs_of(self, run_id: str) -> Sequence[tuple[str, Job]]:
-        """The Jobs of one run: of each of its attempts."""
-        return [(namespace, job) for namespace, job in self.jobs() if job.of_run == run_id]
+        """The Jobs of one run: of each of its attempts, the last one last."""
+        return in_order((namespace, job) for namespace, job in self.jobs() if job.of_run == run_id)
 
     async def hold(self, asked: Asked) -> tuple[Held, bool]:
         """Looks after a run from now on; whether it did not before. Raises `StoreError`."""

@@ -11,6 +11,7 @@ from typing import Any
 from adapter.plane import Plane
 from adapter.plane.http import HttpPlane
 from adapter.plane.http_address import Token, base_of
+from adapter.plane.http_run import Allowed
 from adapter.run import RunResult
 from adapter.sidecar.documents import Asked
 
@@ -27,14 +28,17 @@ class PlaneChoice:
 class Pushing:
     """Clients, shared by the runs that name the same control plane and bear the same token.
 
-    Raises `InvalidRequest` for an address or a token that could never be used.
+    `allowed` is awaited before log, events and results are sent. Raises `InvalidRequest` for an address or a token that
+    could never be used.
     """
 
-    def __init__(self, choice: PlaneChoice | None, replica: str, observe: Callable[[str, str, float], None]) -> None:
+    def __init__(
+        self, choice: PlaneChoice | None, replica: str, observe: Callable[[str, str, float], None], allowed: Allowed
+    ) -> None:
         if choice:  # what could never be used is said before anything is served
             base_of(choice.url)
             Token(choice.token, choice.token_file)
-        self._choice, self._replica, self._observe = choice, replica, observe
+        self._choice, self._replica, self._observe, self._allowed = choice, replica, observe, allowed
         self._clients: dict[tuple[Any, ...], tuple[HttpPlane, int]] = {}
 
     def wanted(self, asked: Asked) -> bool:
@@ -49,7 +53,10 @@ class Pushing:
         if not self.wanted(asked):
             yield None
             return
-        async with self._client(self._address(asked)) as client, client.run(asked.run_id, execution=execution) as plane:
+        async with (
+            self._client(self._address(asked)) as client,
+            client.run(asked.run_id, execution=execution, allowed=self._allowed) as plane,
+        ):
             yield plane
 
     def _address(self, asked: Asked) -> tuple[str, str | None, Path | None]:

@@ -70,13 +70,13 @@ class RunView:
         return {to_camel(one.name): getattr(self, one.name) for one in fields(self)}
 
 
-def of_job(job: Job, run_id: str, namespace: str, replica: str, alive: Callable[[str], bool]) -> RunView:
-    """A run that is not held here, as its Job tells; `alive` says whether a replica may be."""
+def of_job(job: Job, run_id: str, namespace: str, is_left: Callable[[Job], bool]) -> RunView:
+    """A run that is not held here, as its Job tells; `is_left` says whether the Job's replica is dead."""
     result = result_on(job)
-    own = result if result and result.run_id == run_id else None
+    own = result if result and result.run_id == run_id and not result.again else None
     return RunView(
         run_id=run_id,
-        state=_state_of(job, own, replica, alive),
+        state=_state_of(job, own, is_left),
         outcome=own.outcome.value if own else None,
         durable=True,
         cancel=job.cancel,
@@ -93,9 +93,7 @@ def of_job(job: Job, run_id: str, namespace: str, replica: str, alive: Callable[
     )
 
 
-def _state_of(job: Job, result: RunResult | None, replica: str, alive: Callable[[str], bool]) -> State:
+def _state_of(job: Job, result: RunResult | None, is_left: Callable[[Job], bool]) -> State:
     if result or (job.over and job.supervisor is None):
         return State.FINISHED
-    if job.supervisor is None or (job.supervisor != replica and alive(job.supervisor)):
-        return State.ELSEWHERE
-    return State.ORPHANED
+    return State.ORPHANED if job.supervisor is not None and is_left(job) else State.ELSEWHERE

@@ -16,8 +16,8 @@ WITHOUT = (
     " (stop NAME [SIGNAL], start NAME, restart NAME)"
 )
 BESIDE = "stops parts of the cluster: not beside other tests (run without pytest-xdist)"
-COMPONENTS = ("etcd", "apiserver", "containerd", "kcm", "scheduler", "kubelet")
-"""In the order in which they are started."""
+COMPONENTS = ("etcd", "apiserver", "containerd", "kcm", "scheduler", "spare", "kubelet")
+"""In the order in which they are started. `spare` keeps a second node alive, and ends where it finds no API server."""
 
 
 class Control:
@@ -41,6 +41,26 @@ class Control:
         for name in COMPONENTS:
             await self.start(name)
         await until(self._well, 180)
+
+    async def heard(self) -> None:
+        """Waits until the API server has heard of every node again. A node that it does not hear of loses its pods."""
+        await self.start("spare")
+        before = await self._leases()
+
+        async def renewed() -> bool:
+            now = await self._leases()
+            return bool(now) and all(now[name] != before.get(name) for name in now)
+
+        await until(renewed, 60)
+
+    async def _leases(self) -> dict[str, str]:
+        """When each node was last heard of; nothing where nobody can say it."""
+        path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        try:
+            leases = (await self._place.connection.call("GET", path, deadline=10))["items"]
+        except (ApiError, Unreachable):
+            return {}
+        return {lease["metadata"]["name"]: lease["spec"]["renewTime"] for lease in leases}
 
     async def _well(self) -> bool:
         try:

@@ -95,7 +95,7 @@ async def _namespace(kubeconfig: str) -> AsyncIterator[Place]:
     place = Place(kubeconfig, name, connection, real=True)
     try:
         await place.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        await until(lambda: _is_there(place, f"{place.core}/serviceaccounts/default"))
+        await until(lambda: _is_there(place, f"{place.core}/serviceaccounts/default"), 180)  # slow after an outage
         yield place
     finally:
         with suppress(ApiError, Unreachable):  # a test may have deleted it

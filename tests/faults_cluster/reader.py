@@ -27,10 +27,11 @@ class Reader:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def more_than(self, run: Run) -> list[int]:
-        """The lines that were given to it and not delivered by the run."""
+    def beside(self, run: Run) -> str:
+        """What it got and the run did not, in words: which of them the kubelet cuts, and when, is chance."""
         ours, last = run.ledger.tally, self.tally.last
-        return sorted(set(ours.missing(last)) - set(self.tally.missing(last)))
+        more = set(ours.missing(last)) - set(self.tally.missing(last))
+        return f"a follow that nobody cuts got {self.tally.lines}, {len(more)} of them besides"
 
     async def _follow(self, ground: Ground, path: str) -> None:
         query = [("follow", "true"), ("container", "claude")]

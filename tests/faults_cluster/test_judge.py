@@ -43,6 +43,7 @@ def test_a_line_that_no_pod_says() -> None:
 
 
 LOSING = Expected("succeeded", ("ok",), losing=True)
+TORN = Expected("succeeded", ("ok",), losing=True, torn=True)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,9 @@ LOSING = Expected("succeeded", ("ok",), losing=True)
         (b"1\n3\n", True, SUCCESS, "1 lines lost without a word"),
         (b"1\n3\n", False, SUCCESS, "1 lines lost (2 to 2 of 3)"),
         (b"1\n3\n", True, LOSING, "1 lines lost without a word"),
+        (b"1\nxx\n3\n", True, LOSING, "nobody said"),
+        (b"1\nxx\n3\n", True, TORN, ""),
+        (b"1\n3\n3\n", True, TORN, "1 lines twice"),
         (b"1\n3\n", False, LOSING, ""),
         (b"1\n2\n3\n", False, SUCCESS, "a gap was said where there is none"),
         (b"1\n2\n3\n", False, LOSING, ""),

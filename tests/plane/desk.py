@@ -18,7 +18,7 @@ from adapter.errors import Code
 from adapter.plane import Beat, Event, LogChunk, Plane, Stream
 from adapter.plane.http import HttpPlane, PlaneLimits
 from adapter.plane.http_mark import Mark
-from adapter.plane.http_run import Execution
+from adapter.plane.http_run import Allowed, Execution, always
 from adapter.run import LogSummary, Outcome, RunResult
 
 URL = "http://127.0.0.1:9/plane"
@@ -164,13 +164,18 @@ def behind(*desks: Desk) -> Iterator[respx.MockRouter]:
 
 @asynccontextmanager
 async def told(
-    desk: Desk, limits: PlaneLimits = FAST, *, execution: Execution | None = None, **how: Any
+    desk: Desk,
+    limits: PlaneLimits = FAST,
+    *,
+    execution: Execution | None = None,
+    allowed: Allowed = always,
+    **how: Any,
 ) -> AsyncIterator[Plane]:
     """The plane of the desk's run."""
     with behind(desk):
         plane = HttpPlane(URL, limits=limits, **how)
         try:
-            async with plane.run(desk.run_id, execution=execution) as run:
+            async with plane.run(desk.run_id, execution=execution, allowed=allowed) as run:
                 yield run
         finally:
             await plane.aclose()

@@ -233,3 +233,28 @@ class TestToken:
             file.write_text("two")
             await plane.position("stdout")
         assert desk.asked[0][1].headers["authorization"] == "Bearer two"
+
+
+class TestAllowed:
+    """A replica whose Lease may have passed to others still sent what it had taken before."""
+
+    async def test_what_was_taken_waits_until_the_run_is_ours_again_and_beats_do_not(self) -> None:
+        desk, allowed = Desk(), anyio.Event()
+        async with told(desk, allowed=allowed.wait) as plane:
+            await plane.log(chunk(b"one\n"))
+            await plane.event(event("running"))
+            await plane.beat(BEAT)
+            await anyio.sleep(60)
+            assert {kind for kind, _ in desk.asked} == {"beat"}
+            allowed.set()
+            await desk.until(lambda: desk.text == b"one\n" and desk.words())
+
+    async def test_a_result_waits_too(self) -> None:
+        desk, allowed = Desk(), anyio.Event()
+        async with told(desk, allowed=allowed.wait) as plane:
+            with pytest.raises(TimeoutError), anyio.fail_after(60):
+                await plane.result(RESULT)
+            assert not desk.asked
+            allowed.set()
+            await plane.result(RESULT)
+        assert desk.report

@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from adapter.cluster.jobs import ADOPTER
+from adapter.cluster.jobs import ADOPTER, RESULT
 from adapter.line import Line
 from adapter.local import Fault, LocalCluster
 from adapter.sidecar.keeper import Keeper
+from adapter.sidecar.views import RunView
 from tests.sidecar.books import command_document, replica
-from tests.sidecar.test_book_agents import post
+from tests.sidecar.test_book_agents import claim, post
 
 
 async def test_a_lost_run_is_no_orphan_between_being_let_go_of_and_being_gone_on_with(
@@ -35,6 +36,24 @@ async def test_a_lost_run_is_no_orphan_between_being_let_go_of_and_being_gone_on
         [job] = cluster.list("jobs")
         assert job["metadata"]["annotations"][ADOPTER] == "next"
         assert await one.book.run("lost") is None
+
+
+async def test_a_run_was_over_for_a_moment_between_its_two_attempts(cluster: LocalCluster, tmp_path: Path) -> None:
+    """Whoever asked another replica, or one that had just come back, was told that the run had failed."""
+    gone = "11111111-1111-4111-8111-111111111111"
+    session = {"runtime": {"sessionId": gone, "sessionParams": {"sessionId": gone}}}
+    config = {"workspaceVolumeClaim": "work", "retryFreshSession": True}
+    views: list[RunView | None] = []
+    async with replica(cluster, tmp_path, "two") as two, replica(cluster, tmp_path, "one") as one:
+        await claim(one)
+        cluster.faults.add(Fault.delay(0.5, method="POST", path="*/jobs", skip=1))
+        await post(one, "a", "session-file sleep=1", config=config, **session)
+        while len(cluster.list("jobs")) < 2:
+            views.append(await two.book.run("a"))
+            await anyio.sleep(0.02)
+        assert any(RESULT in job["metadata"]["annotations"] for job in cluster.list("jobs")), "the moment was missed"
+        assert [view for view in views if view and view.state == "finished"] == []
+        assert (await two.end("a")).outcome == "succeeded"
 
 
 async def test_a_replica_takes_no_run_before_the_others_can_see_that_it_is_alive(
