@@ -35,13 +35,13 @@ docs: .venv/done         ## what is generated of docs/
 	@$(BIN)/python -c 'import adapter.plane.reference as r; print(r.openapi(), end="")' > docs/plane-openapi.json
 	@$(BIN)/python -c 'import adapter.paperclip as p; print(p.defaults(), end="")' > adapter/paperclip/lib/defaults.json
 
-test-cluster: .venv/done ## the contract and end-to-end tests against the cluster of $$KUBECONFIG
+test-cluster: .venv/done ## the contract and end-to-end tests and the faults, on the cluster of $$KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 300 --ignore tests/faults_cluster --ignore tests/service $(FLAGS)
+	@$(BIN)/pytest -m cluster --timeout 300 $(FLAGS)
 
-faults-cluster: .venv/done ## faults on the cluster of $$KUBECONFIG; with $$CLAUDE_K8S_CLUSTER_CONTROL, of its components too
+faults-cluster: .venv/done ## the faults alone; with $$CLAUDE_K8S_CLUSTER_CONTROL, those of the cluster's components too
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster that may be used for tests"; exit 2; }
-	@$(BIN)/pytest -m cluster --timeout 600 tests/service tests/faults_cluster $(FLAGS)
+	@$(BIN)/pytest -m cluster --timeout 300 tests/service tests/faults_cluster $(FLAGS)
 
 test-paperclip: .venv/done ## with the real Paperclip: some minutes, and 1.5 GB below .paperclip/ the first time
 	@$(BIN)/pytest -m paperclip --timeout 900 tests/paperclip $(FLAGS)

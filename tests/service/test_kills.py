@@ -17,7 +17,7 @@ from tests.service.scene import Play, scene
 from tests.service.scripts import scripts
 from tests.service.victim import victim
 
-KILLS = kills(8)
+KILLS = kills(10)
 STEPS = max(60, 5 * KILLS)
 """Of a long run: enough for several kills to hit it."""
 
