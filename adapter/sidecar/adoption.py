@@ -65,7 +65,12 @@ class Adoption:
             jobs = Jobs(self._adapter.connection, namespace, call=self._adapter.limits.call)
             for job in await jobs.all(self._adapter.places.at(namespace).feed.selector):
                 if job.of_run and job.supervisor not in (None, self._keeper.replica):
-                    self._adapter.let_go(job.of_run)
+                    self._hand_over(job.of_run)
+
+    def _hand_over(self, run_id: str) -> None:
+        if held := self._keeper.held.get(run_id):
+            held.telling.silence()
+        self._adapter.let_go(run_id)
 
     async def _listed(self, namespace: str) -> None:
         feed = self._adapter.places.at(namespace).feed

@@ -62,7 +62,7 @@ class RunBook:
         assert adapter.replica is not None  # noqa: S101 - a service is a replica
         place = adapter.connection, adapter.namespace, adapter.instance
         membership = Membership(*place, adapter.replica, tenure=tenure)
-        pushing = Pushing(plane, adapter.replica, observe, membership.until_valid)
+        pushing = Pushing(plane, adapter.replica, observe)
         keeper = Keeper(adapter, store, membership, pushing, watcher, settings or Settings())
         book = cls(keeper)
         membership.regained = book._adoption.look_after_lapse

@@ -226,7 +226,7 @@ class Keeper:
     async def _live(self, held: Held) -> None:
         """From its acceptance to its end here."""
         self._watcher.began(held.run_id, {"agent": held.asked.agent, "pushed": held.pushed})
-        async with self._pushing.to(held.asked, held.execution) as push:
+        async with self._pushing.to(held.asked, held.execution, held.telling.allowed) as push:
             held.telling.push_to(push)
             result = await self._result(held)
             if result.code is Code.INTERNAL:  # it has ended a supervisor, which so could not report it

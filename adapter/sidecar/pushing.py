@@ -28,17 +28,14 @@ class PlaneChoice:
 class Pushing:
     """Clients, shared by the runs that name the same control plane and bear the same token.
 
-    `allowed` is awaited before log, events and results are sent. Raises `InvalidRequest` for an address or a token that
-    could never be used.
+    Raises `InvalidRequest` for an address or a token that could never be used.
     """
 
-    def __init__(
-        self, choice: PlaneChoice | None, replica: str, observe: Callable[[str, str, float], None], allowed: Allowed
-    ) -> None:
+    def __init__(self, choice: PlaneChoice | None, replica: str, observe: Callable[[str, str, float], None]) -> None:
         if choice:  # what could never be used is said before anything is served
             base_of(choice.url)
             Token(choice.token, choice.token_file)
-        self._choice, self._replica, self._observe, self._allowed = choice, replica, observe, allowed
+        self._choice, self._replica, self._observe = choice, replica, observe
         self._clients: dict[tuple[Any, ...], tuple[HttpPlane, int]] = {}
 
     def wanted(self, asked: Asked) -> bool:
@@ -47,15 +44,15 @@ class Pushing:
 
     @asynccontextmanager
     async def to(
-        self, asked: Asked, execution: Callable[[RunResult], dict[str, Any] | None]
+        self, asked: Asked, execution: Callable[[RunResult], dict[str, Any] | None], allowed: Allowed
     ) -> AsyncIterator[Plane | None]:
-        """The run's plane; None if it is not pushed. Leaving ends it."""
+        """The run's plane; None if it is not pushed. Leaving ends it. `allowed` is awaited before all but beats."""
         if not self.wanted(asked):
             yield None
             return
         async with (
             self._client(self._address(asked)) as client,
-            client.run(asked.run_id, execution=execution, allowed=self._allowed) as plane,
+            client.run(asked.run_id, execution=execution, allowed=allowed) as plane,
         ):
             yield plane
 

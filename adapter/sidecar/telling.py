@@ -55,10 +55,21 @@ class Telling:
         self._watcher, self._execution, self._told = watcher, execution, told
         self._cancelled, self._why = anyio.Event(), ""
         self._interval, self._due = interval, float("inf")
+        self._silenced = False
 
     def push_to(self, plane: Plane | None) -> None:
         """From now on it tells this control plane, too."""
         self._push = plane
+
+    def silence(self) -> None:
+        """Another replica has the run: what was taken and not sent yet never will be."""
+        self._silenced = True
+
+    async def allowed(self) -> None:
+        """Returns when the control plane may be told of the run, of more than that it lives."""
+        await self._fence.until_valid()
+        if self._silenced:
+            await anyio.sleep_forever()
 
     def cancel(self, why: str) -> None:
         """Cancels the run. Only the first reason counts."""
@@ -82,7 +93,7 @@ class Telling:
         return wanted
 
     async def log(self, chunk: LogChunk) -> None:
-        await self._fence.until_valid()
+        await self.allowed()
         try:
             await self._journal.log(chunk)
         except StoreError as error:
@@ -106,7 +117,7 @@ class Telling:
 
     async def result(self, result: RunResult) -> None:
         self._told(result)
-        await self._fence.until_valid()
+        await self.allowed()
         if self._push is None:
             await self.note_result(result)
             return

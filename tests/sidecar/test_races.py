@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from adapter.cluster.jobs import ADOPTER, RESULT
+from adapter.cluster.connection import MERGE_PATCH
+from adapter.cluster.jobs import ADOPTER, RESULT, SUPERVISOR
 from adapter.line import Line
 from adapter.local import Fault, LocalCluster
 from adapter.sidecar.keeper import Keeper
@@ -69,3 +70,22 @@ async def test_a_replica_takes_no_run_before_the_others_can_see_that_it_is_alive
             assert len(cluster.list("leases")) == 2
             assert (await two.until("a", bool)).supervisor == "one"
             assert (await one.end("a")).outcome == "succeeded"
+
+
+async def test_a_replica_that_was_thought_dead_told_of_a_run_that_another_had_by_then(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    """It had stood still, and its pod was gone when it woke: that its log was incomplete, which the other had read."""
+    async with replica(cluster, tmp_path, "one") as one:
+        await one.post("a", "sleep", "20")
+        await one.until("a", lambda view: view.state == "running")
+        telling = one.book.keeper.held["a"].telling
+        await telling.allowed()
+        [job] = cluster.list("jobs")
+        path = f"/apis/batch/v1/namespaces/default/jobs/{job['metadata']['name']}"
+        body = {"metadata": {"annotations": {SUPERVISOR: "two"}}}
+        await one.book.adapter.connection.call("PATCH", path, body=body, content_type=MERGE_PATCH, deadline=3)
+        await one.book._adoption.look_after_lapse()
+        with anyio.move_on_after(0.1) as waiting:
+            await telling.allowed()
+        assert waiting.cancelled_caught
