@@ -13,6 +13,7 @@ the body of a group, but not into a shielded child.)
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -126,7 +127,8 @@ class Supervisor:
     def let_go(self) -> None:
         """Detaches: at once, or, in the tail, after the step that is under way, which gets a moment."""
         if self._group:
-            self._step_scope.deadline = min(self._step_scope.deadline, anyio.current_time() + self._limits.let_go)
+            now = asyncio.get_running_loop().time()  # a signal's handler is no task: anyio cannot tell the time there
+            self._step_scope.deadline = min(self._step_scope.deadline, now + self._limits.let_go)
             self._group.cancel_scope.cancel()
 
     # -- the life of a run -------------------------------------------------------------------------------------------

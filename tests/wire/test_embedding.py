@@ -138,3 +138,10 @@ async def test_a_host_that_blocks_the_loop_loses_nothing(site: Site) -> None:
     time.sleep(0.5)  # noqa: ASYNC251 - the very fault
     assert (await run.result()).ok
     assert run.plane.data == COUNTED
+
+
+async def test_let_go_by_a_callback_of_the_loop(site: Site) -> None:
+    """A signal's handler is no task: where sniffio is installed, nothing of anyio's knew its own clock there."""
+    run = await site.running("sh", "-c", "echo 1; sleep 60", said="1")
+    asyncio.get_running_loop().call_soon(site.adapter.let_go, run.request.run_id)
+    assert (await run.result()).outcome == "detached"
