@@ -145,4 +145,4 @@ async def test_let_go_by_a_callback_of_the_loop(site: Site) -> None:
     run = await site.running("sh", "-c", "echo 1; sleep 60", said="1")
     asyncio.get_running_loop().call_soon(site.adapter.let_go, run.request.run_id)
     assert (await run.result()).outcome == "detached"
-    await site.cluster.until(lambda c: not c.open_streams("log"))
+    await site.cluster.until(lambda c: not any(stream.kind == "log" for stream in c.open_streams()))
