@@ -63,12 +63,13 @@ def _step(part: int | str) -> str:
 
 def _problem(one: Any, root: str, origins: Mapping[str, str]) -> str:
     place = dotted(one["loc"], origins.get(str(one["loc"][0]), root) if one["loc"] else root)
-    rule = _rule(one)
+    rule = rule_of(one)
     # A rule may go on with the step it is about: `config.env` and `['NAME'] is too long`.
     return place + rule if rule.startswith(("[", ".")) else f"{place} {rule}"
 
 
-def _rule(one: Any) -> str:
+def rule_of(one: Any) -> str:
+    """What is wrong at one place, in words."""
     if one["type"] == "value_error":
         return str(one["msg"]).removeprefix("Value error, ")
     said = _SAID.get(one["type"])

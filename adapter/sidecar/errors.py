@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapter.agent.problems import MOST_PROBLEMS, dotted
+from adapter.agent.problems import MOST_PROBLEMS, dotted, rule_of
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.errors import AdapterError, InvalidRequest
 
@@ -120,8 +120,8 @@ def _field(error: Exception) -> str | None:
 async def _validation_error(request: Request, error: Exception) -> Json:
     """FastAPI's own, without the input that its text quotes."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - installed for nothing else
-    found = [(_place(one["loc"]), one["msg"]) for one in error.errors()]
-    said = [f"{place or 'the body'}: {rule}" for place, rule in found[:MOST_PROBLEMS]]
+    found = [(_place(one["loc"]), rule_of(one)) for one in error.errors()]
+    said = [f"{place or 'the body'} {rule}" for place, rule in found[:MOST_PROBLEMS]]
     if found[0][0] is None and "json" not in request.headers.get("content-type", ""):
         said = ["the body is not taken for JSON: send it with the header Content-Type: application/json"]
     return refusal(422, "invalid_request", "; ".join(said), field=found[0][0])
