@@ -7,7 +7,7 @@ import os
 import time
 
 from adapter.cluster.connection import ApiError, Unreachable
-from tests.contract.conftest import Place
+from tests.contract.conftest import Object, Place
 from tests.faults_cluster.polling import until
 
 SCRIPT = os.environ.get("CLAUDE_K8S_CLUSTER_CONTROL", "")
@@ -37,9 +37,14 @@ class Control:
         await _script("restart", name)
 
     async def mend(self) -> None:
-        """Starts what does not run, and waits until the API server and every node are well, and writes are taken."""
+        """Starts what does not run, and waits until all is well: writes are taken, and every node is heard of.
+
+        A node that was not heard of for some time, while etcd was away, lost the pods of the next test.
+        """
         for name in COMPONENTS:
             await self.start(name)
+        await until(self._well, 180)
+        await self.heard()
         await until(self._well, 180)
 
     async def heard(self) -> None:
@@ -72,8 +77,12 @@ class Control:
             return error.status == 404
         except Unreachable:
             return False
-        conditions = [c for node in nodes for c in node["status"]["conditions"] if c["type"] == "Ready"]
-        return all(c["status"] == "True" for c in conditions)
+        return all(_is_well(node) for node in nodes)
+
+
+def _is_well(node: Object) -> bool:
+    ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
+    return ready == ["True"] and not any(t["effect"] == "NoExecute" for t in node["spec"].get("taints", ()))
 
 
 async def _script(*words: str) -> None:

@@ -54,6 +54,8 @@ TORN = Expected("succeeded", ("ok",), losing=True, torn=True)
         (b"1\n3\n", False, SUCCESS, "1 lines lost (2 to 2 of 3)"),
         (b"1\n3\n", True, LOSING, "1 lines lost without a word"),
         (b"1\nxx\n3\n", True, LOSING, "nobody said"),
+        (b"1\nxx\n3\n", False, LOSING, ""),
+        (b"1\nxx\nxx\n3\n", False, LOSING, "nobody said"),
         (b"1\nxx\n3\n", True, TORN, ""),
         (b"1\n3\n3\n", True, TORN, "1 lines twice"),
         (b"1\n3\n", False, LOSING, ""),
