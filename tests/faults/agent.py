@@ -30,6 +30,7 @@ def line(number: int, kind: str, seed: int) -> bytes:
 
 
 def main(record: str, seed: int, lines: int, pause: float, code: int, kind: str, deaf: bool) -> None:
+    record = f"{record}-{time.time_ns()}"  # an operator may delete the Job while nobody looks: then it is run anew
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: None if deaf else told.append(1))
     with open(record, "ab", buffering=0) as said:  # noqa: PTH123 - quick to start

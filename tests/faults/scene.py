@@ -68,7 +68,9 @@ class Scene:
 
     @property
     def record(self) -> Path:
-        return record_of(self.cluster)
+        """Of the agent that began last."""
+        base = record_of(self.cluster)
+        return max((path for path in base.parent.glob("record-*") if path.suffix != ".end"), default=base)
 
     @property
     def ended(self) -> dict[str, Any] | None:

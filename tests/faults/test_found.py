@@ -72,3 +72,15 @@ async def test_a_pod_that_ran_and_went_unseen_left_a_log_that_was_called_complet
         result = await run.result()
     assert not result.ok
     assert not result.log.complete
+
+
+async def test_a_pod_that_nobody_ever_saw_left_a_log_that_was_called_complete(cluster: LocalCluster) -> None:
+    """Its Job was cancelled and gone before the watch that had fallen silent was noticed: 47 lines, and not a word."""
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=TRUSTING) as adapter:
+        cluster.faults.add(Fault.withhold(lambda _, raw: raw["kind"] == "Pod", events=None))
+        run = start(adapter, *COUNT, grace=1)
+        await cluster.until(lambda c: any(pod["status"]["phase"] == "Running" for pod in c.list("pods")))
+        await adapter.cancel(run.request.run_id, "by hand")
+        result = await run.result()
+    assert result.outcome is Outcome.CANCELLED
+    assert result.log.notes == ("log incomplete: no pod of the Job was seen",)
