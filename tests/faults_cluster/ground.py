@@ -38,6 +38,10 @@ class Run:
         """The Job's name, or "" before there is one. It is told to the plane before the Job is let run."""
         return next((str(event.data["job"]) for event in self.ledger.events if event.kind == "job"), "")
 
+    async def over(self, seconds: float) -> None:
+        """Waits for the run's result; the judge, who may read the whole log again, comes after that."""
+        await asyncio.wait_for(asyncio.shield(self.task), seconds)
+
 
 @dataclass
 class Ground:
