@@ -12,7 +12,7 @@ from tests.faults_cluster.scripts import talk
 
 pytestmark = pytest.mark.cluster
 
-RUNS = int(os.environ.get("CLAUDE_K8S_FAULTS_RUNS") or min(100, 10 * (os.cpu_count() or 1)))
+RUNS = int(os.environ.get("CLAUDE_K8S_FAULTS_RUNS") or 100)
 
 
 @pytest.mark.timeout(600)
