@@ -97,6 +97,15 @@ class Herald:
                 self.tell("cancel", f"the plane cannot be asked for a cancel: {error!r}")
             await backoff.wait()
 
+    async def position(self, stream: Stream) -> Position | None:
+        """Where the plane's log ends; None if it does not say."""
+        with anyio.move_on_after(self._limits.call):
+            try:
+                return place(await own(self._plane.position(stream)))
+            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
+                self.tell("sink", f"the plane did not say where its log ends: {error!r}")
+        return None
+
     async def flushed(self) -> None:
         """Waits until every event was delivered, or could not be."""
         while not self._idle.is_set():

@@ -11,8 +11,8 @@ from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
 from adapter.cluster.pods import AGENT, STDERR, Pod
 from adapter.limits import Limits
-from adapter.mouth import Courier, Herald, own, place
-from adapter.plane import Plane, Position, Stream
+from adapter.mouth import Courier, Herald
+from adapter.plane import Plane, Stream
 from adapter.run import LogSummary
 from adapter.spool import Spool
 from adapter.watch import Watch
@@ -56,7 +56,7 @@ class LogStream:
 
     async def resume(self) -> None:
         """For an adopted Job: asks the plane where its log ends, and goes on from there."""
-        position = await self._position()
+        position = await self._herald.position(self.name)
         try:
             self._cursor = Cursor.parse(str(position.cursor)) if position else Cursor()
         except ValueError:
@@ -175,11 +175,3 @@ class LogStream:
                 room=self._spool.room,
             )
         return self._reader
-
-    async def _position(self) -> Position | None:
-        with anyio.move_on_after(self._limits.call):
-            try:
-                return place(await own(self._plane.position(self.name)))
-            except Exception as error:  # noqa: BLE001 - a plane may raise anything, and may not end a run
-                self._herald.tell("sink", f"the plane did not say where its log ends: {error!r}")
-        return None

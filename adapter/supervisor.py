@@ -148,16 +148,20 @@ class Supervisor:
             self._leave(str(elsewhere), Code.CONFLICT if elsewhere.clash else Code.DETACHED)
         except Refused as refused:
             self._listening.cancel()
-            await self._report(self._refused(refused))
+            await self._report(await self._refused(refused))
 
-    def _refused(self, refused: Refused) -> RunResult:
+    async def _refused(self, refused: Refused) -> RunResult:
         """What a refusal comes down to. Of a Job that is gone nobody knows whether its log was read to its end."""
         run_id, gone = self._work.run_id, refused.code is Code.JOB_DELETED
         result = plain_result(run_id, Outcome.DELETED if gone else Outcome.FAILED, refused.code, refused.text)
         if gone and self._cancelled is not None:  # whoever was killed while it carried out the cancel
             text = f"cancelled: {self._cancelled}; {refused.text}"
             result = plain_result(run_id, Outcome.CANCELLED, Code.CANCELLED, text)
-        return replace(result, log=LogSummary(complete=False, notes=(UNREAD,))) if gone else result
+        if not gone:
+            return result
+        position = await self._herald.position("stdout")  # whoever had the Job before us may have delivered some
+        delivered = position.offset if position else 0
+        return replace(result, log=LogSummary(delivered=delivered, complete=False, notes=(UNREAD,)))
 
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""

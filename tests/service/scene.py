@@ -109,10 +109,7 @@ class Scene:
         result = run["result"] or {}
         told = result.get("log") or {}
         whole = not self._was_cut(play, told)
-        # Of a Job that was gone before it could be adopted nothing was delivered by who tells its end.
-        unread = not whole and told.get("delivered") == 0
-        delivered = len(log) if unread else told.get("delivered")
-        facts = {"state": run["state"], "mismatch": run["logMismatch"], "delivered": delivered}
+        facts = {"state": run["state"], "mismatch": run["logMismatch"], "delivered": told.get("delivered")}
         wanted = {"state": play.outcome, "mismatch": False, "delivered": len(log)}
         if whole:
             facts |= {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+
 from adapter.local import Fault, LocalCluster
 from adapter.run import Outcome
 from adapter.service import Adapter
@@ -39,14 +41,19 @@ async def test_a_run_whose_job_was_gone_at_the_restart_does_not_say_that_its_log
     async with replica(cluster, tmp_path) as one:
         await one.post("a", *FOREVER, grace=0)
         await one.until("a", lambda view: view.state == "running")
+        with anyio.fail_after(10):
+            while not await (await one.book.journal("a")).position("stdout"):  # type: ignore[union-attr]  # noqa: ASYNC110 - it is held, and looked at as a client does
+                await anyio.sleep(0.02)
         await kill(one)
     [job] = cluster.list("jobs")
     await delete(cluster, "jobs", job["metadata"]["name"])
     await cluster.until(lambda c: not c.list("jobs"))
     async with replica(cluster, tmp_path) as one:
         view = await one.end("a")
+        delivered = len(await one.text("a"))
     assert view.result
     assert (view.outcome, view.result["log"]["complete"]) == (Outcome.DELETED, False)
+    assert view.result["log"]["delivered"] == delivered, "what its earlier process had delivered"
 
 
 async def test_a_cancel_that_somebody_wrote_on_the_job_is_noted_before_the_job_is_deleted(
