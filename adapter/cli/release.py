@@ -18,6 +18,9 @@ from adapter.cluster.jobs import AGENT_LABEL, MANAGED_BY, MANAGED_LABEL, Job, Jo
 from adapter.cluster.pods import Pod
 from adapter.service import Adapter
 
+KILLED = 10.0
+"""Seconds beyond its grace period in which a kubelet that works kills a pod and says so. A pod that takes all of its
+grace ends just after it, never within it."""
 FORCED = 60.0
 """Seconds beyond its grace period that a pod may take to end before it is deleted by force."""
 
@@ -118,7 +121,7 @@ async def _free(adapter: Adapter, found: Found, *, force: bool) -> int:
     jobs, belongings = _doors(adapter)
     for job in found.jobs:
         await jobs.delete(job, "Background")
-    left = await _left(jobs, found, FORCED if force else 0.0)
+    left = await _left(jobs, found, FORCED if force else KILLED)
     for pod in left if force else ():
         await jobs.end_pod(pod)
     if found.lock:
