@@ -138,8 +138,13 @@ def _any_file(path: str) -> bool:
 
 
 def _seconds_until(expiry: dt.datetime) -> float:
+    """How long a credential that was issued just now is to be used.
+
+    It has not expired already: where our clock says so, that clock is wrong or the issuer's, and it is only read again
+    now and then. A clock that is wrong the other way keeps it until it is refused, which renews it.
+    """
     left = (expiry - dt.datetime.now(dt.UTC)).total_seconds()
-    return max(left - EXPIRY_SKEW, left / 2, 1.0)
+    return max(left - EXPIRY_SKEW, left / 2, 1.0) if left > 0 else TOKEN_REREAD
 
 
 def _plain(error: Exception) -> str:

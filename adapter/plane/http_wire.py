@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -205,11 +204,20 @@ def _of(run_id: str) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Seconds, given as such or as a date; 0: nothing of the kind was said."""
+    """Seconds, given as such or as a date; 0: nothing of the kind was said.
+
+    A date counts from the answer's own: both are of the plane's clock, and ours may be an hour off.
+    """
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    until, said = _moment(text), _moment(response.headers.get("date", ""))
+    return max(0.0, until - said) if until and said else 0.0
+
+
+def _moment(text: str) -> float | None:
+    """The seconds since 1970 of an HTTP date (RFC 9110, section 5.6.7)."""
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):
-        return 0.0
+        return None

@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tests.bench.figures import quantile
 from tests.bench.programs import quiet
@@ -23,16 +21,15 @@ from tests.faults.playing import play_all
 from tests.faults.scene import Mishap
 
 RUNS, AT_ONCE = 500, 6
-WIDTH = 150
 
 
 def main() -> None:
     quiet()
     options = _arguments()
-    console = Console(width=WIDTH, highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     numbers = options.run or range(options.runs)
     plans = [draw(options.seed, number, options.only) for number in numbers]
-    console.print(f"seed {options.seed}, {len(plans)} runs, {options.at_once} at once", soft_wrap=True)
+    console.print(f"seed {options.seed}, {len(plans)} runs, {options.at_once} at once")
     findings = asyncio.run(_played(plans, options.at_once, console))
     console.print(table(findings))
     console.print(total(findings, options.seed))
@@ -42,7 +39,7 @@ def main() -> None:
 async def _played(plans: Sequence[Plan], at_once: int, console: Console) -> list[Finding]:
     findings = []
     async for finding in play_all(plans, at_once):
-        console.print(line(finding), soft_wrap=True)
+        console.print(line(finding))
         findings.append(finding)
     return findings
 
@@ -63,20 +60,23 @@ def line(finding: Finding) -> str:
         *finding.wrong,
         *(f"said: {gap}" for gap in sorted(set(finding.gaps)) if finding.wrong),
     ]
-    return escape("  ".join(words))
+    return "  ".join(words)
 
 
-def table(findings: Sequence[Finding]) -> Table:
-    """The findings by mishap."""
-    made = Table(box=None, pad_edge=False)
-    made.add_column("mishap", width=58)
-    for column in ("runs", "lost", "twice", "outcome right", "gap said", "streams left", "median s", "worst s"):
-        made.add_column(column, justify="right")
+HEAD = """\
+| mishap | runs | lost | twice | outcome right | gap said | streams left | median s | worst s |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """The findings by mishap, as Markdown: so they stand in docs/reliability.md."""
     by_name = names(findings)
-    for mishap in CATALOGUE:
-        if found := by_name.get(mishap.name):
-            made.add_row(escape(f"{mishap.group}: {mishap.name}"), *row(mishap, found))
-    return made
+    rows = [
+        " | ".join([f"| {mishap.group}: {mishap.name}", *row(mishap, found)]) + " |"
+        for mishap in CATALOGUE
+        if (found := by_name.get(mishap.name))
+    ]
+    return "\n".join([HEAD, *rows])
 
 
 def row(mishap: Mishap, found: Sequence[Finding]) -> list[str]:
@@ -111,6 +111,9 @@ def total(findings: Sequence[Finding], seed: int) -> str:
     wrong = sorted(finding.plan.number for finding in findings if finding.wrong)
     again = "".join(f" --run {number}" for number in wrong)
     words = f"{len(findings)} runs, {len(wrong)} wrong"
+    if seconds := [finding.seconds for finding in findings if finding.seconds is not None]:
+        middle, late = quantile(seconds, 0.5), quantile(seconds, 0.99)
+        words += f"; from the end of the Job to the result: median {middle:.2f} s, p99 {late:.2f} s"
     return words + (f"; again: python -m tests.faults --seed {seed}{again}" if wrong else "")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from adapter import Position
-from tests.faults.scene import Mishap, Scene
+from tests.faults.scene import Mishap, Scene, Strike
 
 GARBAGE: dict[str, tuple[Any, ...]] = {
     "beat": ("soon", -1, float("nan"), object(), True),
@@ -113,7 +113,7 @@ def _host(name: str, do: Callable[[Scene], Any], times: int = 1) -> Mishap:
 
     async def strike(scene: Scene, dice: random.Random) -> None:
         for _ in range(times):
-            await asyncio.sleep(dice.choice([0.02, 0.1, 0.4]) * dice.random())
+            await scene.moment(dice.choice([0.02, 0.1, 0.4]) * dice.random())
             do(scene)
 
     return Mishap(name, "adapter", strike, early=True)
@@ -137,7 +137,7 @@ _blocked_at = 0.0
 
 async def _block(scene: Scene, dice: random.Random) -> None:
     global _blocked_at
-    await asyncio.sleep(dice.random())
+    await scene.moment(dice.random())
     if time.monotonic() - _blocked_at < APART:
         raise LookupError("another run has blocked the loop just now")
     _blocked_at = time.monotonic()
@@ -155,13 +155,13 @@ async def _cut_short(scene: Scene, dice: random.Random) -> None:
 
 
 async def _closed(scene: Scene, dice: random.Random) -> None:
-    await asyncio.sleep(dice.choice([0.02, 0.1, 0.4]) * dice.random())
+    await scene.moment(dice.choice([0.02, 0.1, 0.4]) * dice.random())
     if scene.adapter:
         await scene.adapter.aclose()
 
 
 async def _cancelled(scene: Scene, dice: random.Random) -> None:
-    await asyncio.sleep(dice.choice([0.02, 0.1, 0.4]) * dice.random())
+    await scene.moment(dice.choice([0.02, 0.1, 0.4]) * dice.random())
     scene.ledger.cancel()
 
 
@@ -179,6 +179,10 @@ async def _cancelled_by_hand(scene: Scene, dice: random.Random) -> None:
         await scene.adapter.cancel(scene.request.run_id, "by hand")
 
 
+def _cancel(name: str, strike: Strike, *, early: bool = False) -> Mishap:
+    return Mishap(name, "cancel", strike, early=early, outcomes=("cancelled",), codes=("cancelled",))
+
+
 HOST = [
     _host("let go of, and come back", _let_go),
     _host("let go of again and again", _let_go, times=4),
@@ -187,7 +191,7 @@ HOST = [
     Mishap("host's task cancelled as the result is offered", "adapter", _cut_short, early=True),
     Mishap("adapter closed and opened again", "adapter", _closed, early=True),
     Mishap("host blocks the event loop", "adapter", _block, early=True),
-    Mishap("cancelled at any moment", "cancel", _cancelled, early=True, outcomes=("cancelled",)),
-    Mishap("cancelled as the container ends", "cancel", _cancelled_at_the_end, early=True, outcomes=("cancelled",)),
-    Mishap("cancelled by hand", "cancel", _cancelled_by_hand, outcomes=("cancelled",)),
+    _cancel("cancelled at any moment", _cancelled, early=True),
+    _cancel("cancelled as the container ends", _cancelled_at_the_end, early=True),
+    _cancel("cancelled by hand", _cancelled_by_hand),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from adapter.errors import Code
 from adapter.local import LocalCluster
 from tests.faults.agent import line
 from tests.faults.drawing import Plan
@@ -31,27 +32,38 @@ class Finding:
     wrong: tuple[str, ...] = ()
 
 
+OWN = (Code.OK, Code.EXIT_CODE)
+"""Codes of an end that was the container's own."""
+
+
+def struck_in(plan: Plan, scene: Scene) -> list[Mishap]:
+    """Those of the plan's mishaps that have happened."""
+    return [mishap for mishap in plan.mishaps if mishap.name in scene.happened]
+
+
 def judge(plan: Plan, scene: Scene, streams: int) -> Finding:
     """Everything that can be known of a run that is over."""
-    result = scene.ledger.accepted
+    result, struck = scene.ledger.accepted, struck_in(plan, scene)
     said, got = scene.said, bytes(scene.ledger.data)
     lost, twice = _compared(plan, said, got, ended=scene.ended is not None)
     outcome = result.outcome.value if result else "none"
-    right = outcome in _expected(plan, scene) and _exit_code_is_right(scene)
+    right = outcome in _expected(plan, scene) and _exit_code_is_right(scene) and _code_is_right(plan, scene)
     gap_said = bool(scene.ledger.gaps) or bool(result and not result.log.complete)
-    losing = _may_lose([m for m in plan.mishaps if m.name in scene.struck])
-    silent = any(m.silent for m in plan.mishaps if m.name in scene.struck)
+    losing = _may_lose(struck)
+    silent, doubt = any(m.silent for m in struck), losing or any(m.doubtful for m in struck)
     code = f" ({result.code.value}: {result.message})" if result else ""
     wrong = list(scene.ledger.wrong)
     wrong += ["no result was accepted"] if result is None else []
     wrong += [f"lines were lost, though nothing took them: {lost}"] if lost and not losing else []
     wrong += [f"lines were lost without a word: {lost}{code}"] if lost and not gap_said and not silent else []
     wrong += [f"lines came twice, or were nobody's: {twice}"] if twice else []
+    wrong += ["lines came in another order than they were said"] if not twice and not _in_order(said, got) else []
+    wrong += [f"a gap was said where there is none{code}"] if gap_said and not lost and not doubt else []
     wrong += [f"outcome {outcome}{code}, not one of {sorted(_expected(plan, scene))}"] if not right else []
     wrong += [f"streams left: {streams}"] if streams else []
     return Finding(
         plan=plan,
-        struck=tuple(scene.struck),
+        struck=tuple(scene.happened),
         lost=lost,
         twice=twice,
         outcome=outcome,
@@ -83,6 +95,12 @@ def _compared(plan: Plan, said: bytes, got: bytes, *, ended: bool) -> tuple[int,
     return missing.total(), strange.total() - cut
 
 
+def _in_order(said: bytes, got: bytes) -> bool:
+    """Whether what came of the lines that are on record came as they were said."""
+    record, rest = Counter(_lines(said)), iter(_lines(said))
+    return all(any(one == other for other in rest) for one in _lines(got) if one in record)
+
+
 def _may_lose(struck: list[Mishap]) -> bool:
     """Whether the API may not have had some lines: by itself, or since the pod went while something else was wrong."""
     return any(m.losing for m in struck) or (len(struck) > 1 and any(m.outcomes for m in struck))
@@ -96,7 +114,7 @@ def _lines(text: bytes) -> list[bytes]:
 def _expected(plan: Plan, scene: Scene) -> set[str]:
     """What may have become of it: what the agent says of its end, unless something ended it before."""
     ended = scene.ended
-    struck = [m for m in plan.mishaps if m.name in scene.struck]
+    struck = struck_in(plan, scene)
     ends = {outcome for m in struck for outcome in (*m.outcomes, *(m.unseen if len(struck) > 1 else ()))}
     if ended is None or ended["told"]:
         return ends
@@ -104,11 +122,21 @@ def _expected(plan: Plan, scene: Scene) -> set[str]:
 
 
 def _exit_code_is_right(scene: Scene) -> bool:
-    """An exit code that is told is the agent's own; one that was killed has none to tell."""
+    """An exit code is the agent's own, and is told where the end was its own; one that was killed has none to tell."""
     result, ended = scene.ledger.accepted, scene.ended
-    if result is None or result.exit_code is None or ended is None:
+    if result is None or ended is None:
         return True
-    return result.exit_code in (ended["code"], 137)
+    if result.code in OWN:
+        return bool(result.exit_code == ended["code"])
+    return result.exit_code in (None, ended["code"], 137)
+
+
+def _code_is_right(plan: Plan, scene: Scene) -> bool:
+    """A mishap that came alone is called by its name, unless the agent had ended before it."""
+    result, struck = scene.ledger.accepted, struck_in(plan, scene)
+    if result is None or len(struck) != 1 or result.code in OWN:
+        return True
+    return result.code.value in struck[0].codes
 
 
 def _seconds(scene: Scene) -> float | None:

@@ -195,7 +195,7 @@ PEERS = [
     Named(
         "c5",
         "one 404 or 409 of the control plane killed healthy work",
-        "plane/test_http_standing.py::test_one_404_is_none",
+        "plane/test_http_standing.py::test_one_404_or_409_is_none",
     ),
     Named(
         "c6",
@@ -211,7 +211,7 @@ PEERS = [
     Named(
         "c9",
         "a fault killed the watcher, and nobody noticed",
-        "wire/test_incidents.py::test_a_page_that_is_no_list_ended_the_feed_for_good",
+        "wire/test_incidents.py::test_a_feed_that_died_was_not_noticed_by_its_runs",
     ),
     Named(
         "c10",
@@ -227,7 +227,7 @@ PEERS = [
     Named(
         "d1",
         "a watch never said anything again, without an error",
-        "wire/test_faults.py::test_a_watch_that_fell_silent_is_noticed_and_an_end_seen_all_the_same",
+        "wire/test_faults.py::test_a_watch_that_fell_silent_is_opened_again_and_tells_the_end",
     ),
     Named(
         "d2",

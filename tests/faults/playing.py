@@ -58,9 +58,9 @@ async def play(plan: Plan) -> Finding:
                 streams = await _life(scene, plan)
             finding = judge(plan, scene, streams)
         except TimeoutError:
-            finding = Finding(plan, tuple(scene.struck), right=False, wrong=(f"no end within {PATIENCE:g} s",))
+            finding = Finding(plan, tuple(scene.happened), right=False, wrong=(f"no end within {PATIENCE:g} s",))
         except Exception as error:  # noqa: BLE001 - it is told with its run, so that it can be replayed
-            finding = Finding(plan, tuple(scene.struck), right=False, wrong=(f"{error!r}",))
+            finding = Finding(plan, tuple(scene.happened), right=False, wrong=(f"{error!r}",))
         finally:
             await _ended(strikes)
     return finding
@@ -106,7 +106,7 @@ async def _open(scene: Scene) -> Adapter:
 
 
 async def _strike(scene: Scene, plan: Plan, mishap: Mishap) -> None:
-    """A mishap that comes too late has not happened."""
+    """A mishap that comes too late has not happened; one that was cut short halfway has."""
     with suppress(LookupError, AssertionError, ApiError, TimeoutError):
         if not mishap.early:
             await scene.until_pod()

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from adapter import Adapter, RunRequest, RunResult
 from adapter.local import LocalCluster
+from adapter.local.faults import Handle
 from tests.faults import agent
 from tests.faults.ledger import Ledger
 
@@ -32,39 +33,55 @@ class Part:
     deaf: bool = False
 
 
+Strike: TypeAlias = "Callable[[Scene, random.Random], Awaitable[Any]]"
+
+
 @dataclass(frozen=True)
 class Mishap:
     """Something that goes wrong. `outcomes` are those it may bring about; none: it must change nothing;
     `unseen` are those it may have in company, when nobody could see it happen.
 
     `losing` says that lines may be lost, since the API itself does not have them any more: but never without a word,
-    unless it is `silent`, which docs/reliability.md lists among what is not promised.
+    unless it is `silent`, which docs/reliability.md lists among what is not promised. `doubtful`: none are lost, and
+    nobody but the node can know it.
+    `codes` are those that go with its outcomes, where nothing else was wrong.
     `own` gives fields of the request that the mishap needs; `plain`: the agent's lines must be short.
     """
 
     name: str
     group: str
-    strike: Callable[[Scene, random.Random], Awaitable[Any]]
+    strike: Strike
     early: bool = False
     outcomes: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     losing: bool = False
     silent: bool = False
+    doubtful: bool = False
     plain: bool = False
     own: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Scene:
-    """What a mishap can lay its hands on. `struck` names those that have happened."""
+    """What a mishap can lay its hands on. `struck` names those that have; of those that only arm the wire, `armed` says
+    whether they have hit anything."""
 
     cluster: LocalCluster
     part: Part
     request: RunRequest
     ledger: Ledger = field(default_factory=Ledger)
     struck: list[str] = field(default_factory=list)
+    armed: dict[str, list[Handle]] = field(default_factory=dict)
     adapter: Adapter | None = None
     task: asyncio.Task[RunResult] | None = None
+
+    @property
+    def happened(self) -> list[str]:
+        """The names of those that have happened."""
+        return [
+            name for name in self.struck if any(one.hits for one in self.armed.get(name, ())) or name not in self.armed
+        ]
 
     @property
     def record(self) -> Path:
@@ -100,17 +117,24 @@ class Scene:
     async def speaking(self, dice: random.Random) -> str:
         """Waits until the agent has said some of its lines; its pod. It may have ended by then."""
         wanted = dice.randrange(1, max(2, self.part.lines * 2 // 3))
-        while self.said.count(b"\n") < wanted and self.ended is None:  # noqa: ASYNC110 - a process has no event of ours
-            await asyncio.sleep(LOOK)
+        while self.said.count(b"\n") < wanted and self.ended is None:
+            await self.moment(LOOK)
         assert self.pod
         return self.pod
+
+    async def moment(self, seconds: float) -> None:
+        """Lets some time pass before a mishap. Raises LookupError where the run is over by then."""
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            raise LookupError("too late") from None
 
     async def delivered(self) -> None:
         """Waits until the plane has some of the log. Raises LookupError where the agent has ended before."""
         while not self.ledger.data:
             if self.ended is not None:
                 raise LookupError("too late")
-            await asyncio.sleep(LOOK)
+            await self.moment(LOOK)
 
     async def until_pod(self) -> str:
         await self.cluster.until(lambda c: c.list("pods"), 20)

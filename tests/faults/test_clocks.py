@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+import adapter
 import adapter.local.logfile
 from adapter.local import Fault
 from tests.faults.wire import FOLLOWS, SkewedClock, set_clock
@@ -13,6 +16,27 @@ from tests.wire.conftest import Site
 from tests.wire.test_laws import COUNT, COUNTED
 
 MINUTES, HOUR = 300.0, 3600.0
+
+READS = {
+    "cli/remote.py": "how old a thing is, in words, where the answer has no date of its own",
+    "cluster/checks_api.py": "how far our clock is from the API server's: `doctor` says it",
+    "cluster/credentials.py": "when a plugin's token is asked for anew; a refused one is, whatever the clock says",
+    "cluster/leases.py": "written for people: who is dead is found by a Lease that does not change",
+    "cluster/listing.py": "how old a thing is, in words, where the answer has no date of its own",
+    "cluster/preflight.py": "told",
+    "plane/http_events.py": "told",
+    "sidecar/journal.py": "told",
+    "sidecar/routes_agent.py": "told",
+    "sidecar/tracing.py": "told",
+}
+"""All that reads a wall clock, and what for. Whatever decides goes by the loop's clock, which nobody sets."""
+
+
+def test_nothing_that_decides_reads_a_wall_clock() -> None:
+    root = Path(adapter.__file__).parent
+    reads = re.compile(r"\btime\.time(_ns)?\(|datetime\.(now|utcnow|today)\(")
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if reads.search(path.read_text())}
+    assert {path for path in found if not path.startswith("local/")} == {*READS}
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])

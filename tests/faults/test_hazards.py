@@ -28,12 +28,14 @@ class Countdown:
 
     def __init__(self, left: int) -> None:
         self.left, self.steps, self.armed = left, 0, False
+        self.struck = False
+        """Whether the task was cancelled while it went on."""
         self.task: asyncio.Task[Any] | None = None
 
     def step(self) -> None:
         if self.armed:
             if self.steps == self.left and self.task:
-                self.task.cancel()
+                self.struck = self.task.cancel()
             self.steps += 1
 
 
@@ -117,11 +119,12 @@ async def test_a_cancellation_at_each_step_of_the_tail_in_turn(place: Site, step
 async def _cancelled_at(site: Site, left: int, room: asyncio.Semaphore) -> bool:
     """One run, cancelled before that step of its tail. Whether it had to be come back to."""
     async with room:
-        run, _ = _start(site, left)
+        run, countdown = _start(site, left)
         cancelled = await _ended(run)
+        assert cancelled == countdown.struck, f"step {left}: a cancellation of the host's was swallowed"
         plane = run.plane
         if plane.accepted is None:
-            assert cancelled, f"step {left}: it ended without a result and without a cancellation"
+            assert cancelled, f"step {left}: it ended without a result"
             plane = Recorder(position=await run.plane.position("stdout"))
             RUN.set(Countdown(-1))
             again = site.start(*SAY, run_id=f"step-{left}", retain=60, plane=plane)

@@ -51,7 +51,11 @@ TICKETS = [
         "a pipe behind the agent hid its exit code",
         "unit/test_agent_stderr.py::test_the_exit_code_is_the_agents",
     ),
-    Named("FAR-19", "characters were cut in two", "wire/test_laws.py::test_3_bytes_stay_bytes"),
+    Named(
+        "FAR-19",
+        "characters were cut in two",
+        "unit/test_framing.py::test_every_byte_is_delivered_once_however_the_stream_is_cut",
+    ),
     Named("the last line", "a last line without its newline was lost", "wire/test_laws.py::test_3_bytes_stay_bytes"),
     Named(
         "BLO-10448a",
@@ -67,7 +71,7 @@ TICKETS = [
     Named(
         "FAR-107b pod",
         "a pod that could not be seen for a moment was called deleted",
-        "wire/test_laws.py::test_2_an_object_that_leaves_the_selector_is_not_deleted",
+        "wire/test_laws.py::test_2_a_pod_that_cannot_be_seen_is_not_deleted",
     ),
     Named(
         "FAR-107b silence",

@@ -23,7 +23,8 @@ Make = Callable[[random.Random], Fault]
 def _wire(name: str, make: Make, group: str = "API server", times: int = 1) -> Mishap:
     async def strike(scene: Scene, dice: random.Random) -> None:
         for number in range(times):
-            scene.cluster.faults.add(make(dice), **({"skip": number, "count": 1} if times > 1 else {}))
+            turn = {"skip": number, "count": 1} if times > 1 else {}
+            scene.armed.setdefault(name, []).append(scene.cluster.faults.add(make(dice), **turn))
 
     return Mishap(name, group, strike, early=True)
 
@@ -38,7 +39,7 @@ def _how(dice: random.Random) -> Any:
 
 async def _stopped(scene: Scene, dice: random.Random) -> None:
     """Killed, and back after a while, whatever phase the run is in."""
-    await asyncio.sleep(dice.random() * 0.6)
+    await scene.moment(dice.random() * 0.6)
     await scene.cluster.stop_api()
     await asyncio.sleep(dice.random() * 0.5)
     await scene.cluster.start_api()
@@ -148,6 +149,11 @@ class SkewedClock(Clock):
         super().__init__()
         self._offset, self._coarse = int(offset * 1e9), coarse
 
+    def beside(self, other: Clock) -> SkewedClock:
+        """This clock, in the place of another."""
+        ahead = other._offset if self._coarse and isinstance(other, SkewedClock) else self._offset
+        return SkewedClock(ahead / 1e9, coarse=self._coarse)
+
     def stamp(self) -> bytes:
         import datetime as dt
         import time
@@ -160,10 +166,14 @@ class SkewedClock(Clock):
 
 
 def set_clock(scene_cluster: Any, pod: str, clock: Clock) -> None:
-    """The clock that stamps a pod's log: the embedded cluster's node has one of its own, and no verb for it."""
+    """The clock that stamps a pod's log: the embedded cluster's node has one of its own, and no verb for it.
+
+    One that is coarse is not put back by it: it stays as far ahead as it was.
+    """
     worker = scene_cluster._node.worker(pod, "default")
     if worker is not None and worker.containers[0].logs:
-        worker.containers[0].logs[-1]._clock = clock
+        log = worker.containers[0].logs[-1]
+        log._clock = clock.beside(log._clock) if isinstance(clock, SkewedClock) else clock
 
 
 def _clock(
@@ -204,7 +214,7 @@ LOG = [
     Mishap("rotated while nobody could read", "log", _rotated, losing=True, plain=True),
     Mishap("rotated under a follow", "log", _rotated_under_a_follow, losing=True, plain=True),
     Mishap("rotated before it was first read", "log", _rotated_unread, losing=True, silent=True, plain=True),
-    Mishap("garbage in the log", "log", _garbage, plain=True),
+    Mishap("garbage in the log", "log", _garbage, doubtful=True, plain=True),
     _clock("node's clock 5 minutes ahead", lambda _: 300.0),
     _clock("node's clock put back 5 minutes", lambda _: -300.0, losing=True, silent=True),
     _clock("stamps are equal", lambda _: 0.0, coarse=True),

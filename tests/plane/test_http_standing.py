@@ -148,9 +148,10 @@ class TestNotKnown:
         loud = [e for e in logs if e["log_level"] == "error"]
         assert [e["why"] for e in loud] == ["the control plane does not know the run"]
 
-    async def test_one_404_is_none(self) -> None:
+    @pytest.mark.parametrize("status", [404, 409])
+    async def test_one_404_or_409_is_none(self, status: int) -> None:
         desk = Desk()
-        desk.instead["log"] += [unknown()] * 2
+        desk.instead["log"] += [unknown() if status == 404 else httpx.Response(409, json={})] * 2
         async with told(desk) as plane:
             await plane.log(chunk(b"one\n"))
             await desk.until(lambda: desk.text)

@@ -134,6 +134,11 @@ async def test_a_short_lived_token_is_renewed_while_it_lives(tmp_path: Path, lif
     assert 0 < left(loaded) < lifetime
 
 
+async def test_a_clock_an_hour_ahead_had_a_plugin_asked_each_second(tmp_path: Path) -> None:
+    loaded = await load(kubeconfig(tmp_path / "config", plugin(tmp_path / "plugin", 600 - 3600)))
+    assert 59 < left(loaded) <= 60, "a token that was issued just now has not expired"
+
+
 async def test_a_plugin_that_fails_is_named(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nonexistent/plugin"}}
 

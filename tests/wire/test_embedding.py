@@ -105,7 +105,7 @@ async def _outcome(task: asyncio.Task[object]) -> Outcome | None:
         result = await task
     except asyncio.CancelledError:
         return None
-    assert not task.cancelling() or getattr(result, "outcome", None) is not Outcome.DETACHED
+    assert not task.cancelling()
     return getattr(result, "outcome", None)
 
 

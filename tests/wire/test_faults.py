@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter import Adapter, Outcome
-from adapter.local import Fault, LocalCluster
+from adapter.local import Fault, LocalCluster, StreamRecord
 from adapter.plane import Stream
 from tests.recorder import Recorder
 from tests.wire.conftest import FAST, Site, start
@@ -112,6 +112,24 @@ async def test_a_watch_that_fell_silent_is_noticed_and_an_end_seen_all_the_same(
     result = await run.result()
     assert result.ok
     assert run.plane.data == COUNTED
+
+
+async def test_a_watch_that_fell_silent_is_opened_again_and_tells_the_end(cluster: LocalCluster) -> None:
+    """Nothing else could: the follow hangs, and no look of the run's own is due."""
+    limits = replace(FAST, silence=0.4, safety=60, news=60, stuck=60)
+    cluster.faults.add(Fault.hang_log_after_end())
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter:
+        run = start(adapter, "sh", "-c", "echo begun; sleep 1.5")
+        await run.plane.until(lambda: b"begun" in run.plane.data)
+        seen = len(watches(cluster))
+        cluster.faults.add(Fault.silent_watch(count=2))
+        assert (await run.result()).ok
+    assert len(watches(cluster)) > seen
+
+
+def watches(cluster: LocalCluster) -> list[StreamRecord]:
+    """Every watch so far."""
+    return [stream for stream in cluster.streams if stream.kind == "watch"]
 
 
 @pytest.mark.timeout(240)

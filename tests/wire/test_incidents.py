@@ -8,6 +8,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from adapter import Adapter, Event, LogChunk, Outcome, RunResult
 from adapter.cli import output
 from adapter.cluster.connection import ApiError, Connection
 from adapter.cluster.credentials import Source
+from adapter.errors import Code
 from adapter.local import Fault, LocalCluster
 from tests.recorder import Recorder
 from tests.wire.conftest import FAST, Site, start
@@ -209,12 +211,38 @@ def _config(server: str, user: dict[str, object]) -> dict[str, object]:
     }
 
 
-async def test_a_page_that_is_no_list_ended_the_feed_for_good(site: Site) -> None:
-    assert (await site.start("true").result()).ok
+async def test_a_page_that_is_no_list_ended_the_feed_for_good(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON of a proxy's own, instead of the lists, while a run goes on."""
+    api = site.cluster._server._api
+    lists, pages = api._list, 6
+    run = await site.running(*COUNT, said="line 3")
+
+    def page(*args: Any, **how: Any) -> Any:
+        nonlocal pages
+        pages -= 1
+        return lists(*args, **how) if pages < 0 else {"please": "log in"}
+
+    monkeypatch.setattr(api, "_list", page)
+    site.cluster.faults.add(Fault.cut(how="rst", query={"watch": "1"}, count=2))
+    site.cluster.faults.add(Fault.gone_event(count=2, skip=2))
+    assert (await run.result()).ok
+    assert pages < 0, "nobody asked for a list"
+    assert run.plane.data == COUNTED
+
+
+async def test_a_feed_that_died_was_not_noticed_by_its_runs(site: Site) -> None:
+    """By a fault of ours, whatever it is: the run says so at once, its Job goes on, and can be come back to."""
+    run = await site.running("sh", "-c", "echo begun; sleep 1; echo over", said="begun", run_id="x")
     place = site.adapter.places.at("default")
     place.watching.cancel()
-    await asyncio.wait([place.watching])
-    assert (await site.start("true").result()).ok
+    result = await run.result()
+    assert (result.outcome, result.code) == (Outcome.UNKNOWN, Code.INTERNAL)
+    assert "the feed ended" in result.message
+    assert run.plane.accepted is None
+    plane = Recorder(position=await run.plane.position("stdout"))
+    again = site.start(*run.request.command, run_id="x", plane=plane)
+    assert (await again.result()).ok
+    assert run.plane.data + plane.data == b"begun\nover\n"
     assert site.adapter.places.at("default") is not place
 
 

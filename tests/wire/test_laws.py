@@ -85,6 +85,15 @@ async def test_2_an_object_that_leaves_the_selector_is_not_deleted(site: Site) -
     assert (await run.result()).ok
 
 
+async def test_2_a_pod_that_cannot_be_seen_is_not_deleted(site: Site) -> None:
+    run = await site.running("sh", "-c", "echo begun; sleep 1; echo over", said="begun")
+    path, merge = f"/api/v1/namespaces/default/pods/{site.pod(run)}", "application/merge-patch+json"
+    body = {"metadata": {"labels": {"claude-k8s/instance": "someone-else"}}}
+    await site.adapter.connection.call("PATCH", path, body=body, content_type=merge, deadline=3)
+    assert (await run.result()).ok
+    assert run.plane.data == b"begun\nover\n"
+
+
 # 3. Every byte exactly once, in order, or a gap is reported.
 
 
