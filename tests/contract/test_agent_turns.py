@@ -62,7 +62,7 @@ async def test_a_retry_of_another_task_waits_for_the_job_that_was_lost(agents: A
 
 
 async def test_an_agent_whose_job_was_left_is_freed_by_hand(agents: Agents) -> None:
-    async with agents.working(agents.context("forever ignore-term", config={"graceSec": 2})) as left:
+    async with agents.working(agents.context("forever", config={"graceSec": 2})) as left:
         job = left.told("job")["job"]
         left.process.kill()
         await left.process.wait()
@@ -82,6 +82,15 @@ async def test_an_agent_whose_job_was_left_is_freed_by_hand(agents: Agents) -> N
     await agents.bare()  # a pod whose run has its result may still be being deleted
     again = await ended(await place.command("release", *options))
     assert (again.status, again.out.endswith("is free\n")) == (0, True), again.out
+
+
+async def test_release_said_of_a_pod_that_takes_all_of_its_grace_that_it_has_not_ended(agents: Agents) -> None:
+    async with agents.working(agents.context("forever ignore-term", config={"graceSec": 2})) as left:
+        left.process.kill()
+        await left.process.wait()
+    freed = await ended(await agents.place.command("release", "ann", "--company", "acme", "--yes"))
+    assert (freed.status, freed.out.splitlines()[-1]) == (0, "freed"), freed.err
+    await agents.bare()
 
 
 async def _job(agents: Agents, name: str) -> Object:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from adapter import RunResult
 from adapter.cluster.connection import ApiError, Unreachable
@@ -18,20 +19,24 @@ SEEN = 5.0
 """Seconds that the witness may be later than the result. Some ends are never seen: a node that is lost."""
 
 
+READ = timedelta(seconds=1)
+"""How long before the result a log that goes on is read for the last time, at most."""
+
+
 @dataclass(frozen=True)
 class Expected:
     """What a run must come to. `losing`: the API itself may not have all lines any more, but that must be said then.
 
-    `said` is how many lines the pod has printed, where it could not tell itself. `torn`: whoever writes the log may
-    lose what it holds, so that there are lines which nobody has: only those count that the API server still serves.
+    `torn`: whoever writes the log may lose what it holds, so that there are lines which nobody has: only those count
+    that the API server still serves. `goes_on`: the pod may outlive the result, and nobody counts what it says then.
     """
 
     outcome: str
     codes: tuple[str, ...]
     exit_code: int | None = None
     losing: bool = False
-    said: int | None = None
     torn: bool = False
+    goes_on: bool = False
 
 
 SUCCESS = Expected("succeeded", ("ok",), 0)
@@ -39,19 +44,22 @@ SUCCESS = Expected("succeeded", ("ok",), 0)
 
 @dataclass
 class Judged:
-    """What a run has delivered, its result, and what the judge found."""
+    """What a run has delivered, its result, and what the judge found. `heard`: its pod could still say its last word;
+    else nobody knows what it said after the last line that came."""
 
     tally: Tally
     result: RunResult
     lost: list[int]
     right: bool
+    heard: bool = True
     seconds: float | None = None
     wrong: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, tally: Tally, result: RunResult, expected: Expected, said: int) -> Judged:
-        """A run whose pod has said so many lines."""
-        return cls(tally, result, tally.missing(said), _fits(result, expected))
+    def of(cls, tally: Tally, result: RunResult, expected: Expected, said: int | None) -> Judged:
+        """A run whose pod has said so many lines; None: it could not tell."""
+        lost = tally.missing(tally.last if said is None else said)
+        return cls(tally, result, lost, _fits(result, expected), heard=said is not None)
 
     @property
     def gap_said(self) -> bool:
@@ -83,15 +91,15 @@ class Judge:
         job = str(result.job)
         with suppress(TimeoutError):
             await self._witness.until(lambda: job in self._witness.ended_at, SEEN)
-        said = expected.said or self._witness.said(job) or run.ledger.tally.last
+        said = None if expected.goes_on else self._witness.said(job)
         judged = Judged.of(run.ledger.tally, result, expected, said)
         if ended := self._witness.ended_at.get(job):
             judged.seconds = max(0.0, run.ledger.accepted_at - ended)
         judged.wrong += [*run.ledger.wrong, *faults(judged, expected), *self._contradictions(result)]
         if run.ledger.gaps and result.log.complete:
             judged.wrong.append(f"a gap was told, and the result says that there is none: {run.ledger.gaps}")
-        if judged.lost:
-            judged.wrong += await self._still_there(judged)
+        if expected.losing:
+            judged.wrong += await self._still_there(run, judged)
         return judged
 
     def _contradictions(self, result: RunResult) -> Iterator[str]:
@@ -102,14 +110,14 @@ class Judge:
         if state and result.exit_code is not None and state["exitCode"] != result.exit_code:
             yield f"the pod says {state}, not {result.exit_code}"
 
-    async def _still_there(self, judged: Judged) -> list[str]:
-        """Lines that were not delivered, although the API server serves them."""
+    async def _still_there(self, run: Run, judged: Judged) -> list[str]:
+        """Lines that were not delivered, although the API server serves them, and did before the result."""
         try:
-            text = await self._ground.place.log(str(judged.result.pod))
+            text = await self._ground.place.log(str(judged.result.pod), timestamps="true")
         except (ApiError, Unreachable):
             return []
-        served = {int(line.partition(b" ")[0]) for line in text.split(b"\n")[:-1] if line[:1].isdigit()}
-        there = served & set(judged.lost)
+        served = set(lines_before(text, run.ledger.accepted_on - READ))
+        there = served & set(run.ledger.tally.missing(max(served, default=0)))
         return [f"{len(there)} lines lost that the API server still serves"] if there else []
 
 
@@ -119,6 +127,8 @@ def faults(judged: Judged, expected: Expected) -> Iterator[str]:
     said_gap = expected.losing and judged.gap_said
     if not expected.torn and not (said_gap and len(tally.strange) <= len(lost)):  # a gap may leave a line's end behind
         yield from (f"nobody said {line!r}" for line in tally.strange)
+    if not judged.heard and not expected.losing:
+        yield "nobody knows how many lines the pod has said"
     if not judged.right:
         yield f"expected {expected}, not {judged.result}"
     if tally.twice or tally.backwards:
@@ -128,6 +138,16 @@ def faults(judged: Judged, expected: Expected) -> Iterator[str]:
         yield f"{len(lost)} lines lost{said} ({lost[0]} to {lost[-1]} of {tally.last})"
     if judged.gap_said and not lost and not expected.losing:
         yield f"a gap was said where there is none: {judged.result.log.notes}"
+
+
+def lines_before(text: bytes, moment: datetime) -> Iterator[int]:
+    """The numbers of those lines of a log with stamps that were said before a moment. Node and judge share a clock."""
+    last = moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
+    for line in text.split(b"\n")[:-1]:
+        stamp, _, said = line.partition(b" ")
+        number = said.partition(b" ")[0]
+        if stamp < last and number.isdigit():
+            yield int(number)
 
 
 def _fits(result: RunResult, expected: Expected) -> bool:
@@ -142,6 +162,7 @@ def _row(fault: str, judged: list[Judged], left: int, notes: list[str]) -> Row:
         runs=len(judged),
         lines=sum(one.tally.lines for one in judged),
         lost=sum(len(one.lost) for one in judged),
+        heard=all(one.heard for one in judged),
         twice=sum(one.tally.twice for one in judged),
         outcome=", ".join(sorted({one.result.code.value for one in judged})),
         right=all(one.right for one in judged),

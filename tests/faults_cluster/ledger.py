@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import anyio
 
@@ -58,7 +59,7 @@ class Tally:
 
 
 class Ledger:
-    """Takes what it is told; `before_log` and `before_result` may make it wait, or fail."""
+    """Takes what it is told; `before_log`, `before_event` and `before_result` may make it wait, or fail."""
 
     def __init__(self) -> None:
         self.tally = Tally()
@@ -70,8 +71,11 @@ class Ledger:
         """What no plane should be told."""
         self.accepted: RunResult | None = None
         self.accepted_at = 0.0
+        self.accepted_on = datetime.now(UTC)
         self.before_log: Callable[[], Awaitable[None]] | None = None
         self.before_result: Callable[[], Awaitable[None]] | None = None
+        self.before_event: dict[str, Callable[[], Awaitable[None]]] = {}
+        """By kind; each once."""
         self._news = anyio.Event()
         self._cancel = anyio.Event()
 
@@ -107,6 +111,8 @@ class Ledger:
         self._tell()
 
     async def event(self, event: Event) -> None:
+        if strike := self.before_event.pop(event.kind, None):
+            await strike()
         self.events.append(event)
         if event.kind == "log_gap":
             self.gaps.append(event.message)
@@ -117,7 +123,7 @@ class Ledger:
             await self.before_result()
         if self.accepted:
             self.wrong.append("a second result")
-        self.accepted, self.accepted_at = result, time.monotonic()
+        self.accepted, self.accepted_at, self.accepted_on = result, time.monotonic(), datetime.now(UTC)
         self._tell()
 
     async def cancellation(self) -> str:

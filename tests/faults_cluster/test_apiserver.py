@@ -15,8 +15,9 @@ from tests.faults_cluster.scripts import talk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.disruptive]
 
-UNSEEN = Expected("cancelled", ("cancelled",), losing=True)
-"""Its pod can have ended, and be gone with its log, before anybody could see it again: that is said."""
+UNSEEN = Expected("cancelled", ("cancelled",), losing=True, goes_on=True)
+"""Its pod ends when the garbage collector has come to itself, which may be after the result, or is gone with its log
+before anybody could see it again: that is said."""
 
 OUTAGE = 60
 """Seconds without etcd."""
@@ -32,15 +33,28 @@ async def test_api_server_killed_before_the_launch(ground: Ground, judge: Judge,
 
 async def test_api_server_killed_between_creation_and_start(ground: Ground, judge: Judge, control: Control) -> None:
     run = ground.start(talk(20))
-    await ground.witness.until(lambda: ground.witness.jobs)
-    await control.restart("apiserver")
+    suspended: list[bool] = []
+
+    async def strike() -> None:
+        """The Job is told to the plane before it is let run."""
+        [job] = await ground.witness.until(lambda: list(ground.witness.jobs.values()))
+        await control.stop("apiserver", "KILL")
+        suspended.append(job["spec"]["suspend"])
+
+    run.ledger.before_event["job"] = strike
+    await run.ledger.until(lambda: suspended)
+    await control.start("apiserver")
     await judge(run)
+    assert suspended == [True]
 
 
 async def test_api_server_killed_while_the_pod_is_pending(ground: Ground, judge: Judge, control: Control) -> None:
     run = ground.start(talk(50))
     await ground.witness.until(lambda: ground.witness.pods)
-    await control.restart("apiserver")
+    await control.stop("apiserver", "KILL")
+    [pod] = ground.witness.pods.values()
+    assert pod["status"]["phase"] == "Pending", "the API server was killed too late"
+    await control.start("apiserver")
     await judge(run)
 
 

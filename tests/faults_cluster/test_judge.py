@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from adapter import Code, LogSummary, Outcome, RunResult
-from tests.faults_cluster.judge import SUCCESS, Expected, Judged, faults
+from tests.faults_cluster.judge import SUCCESS, Expected, Judged, faults, lines_before
 from tests.faults_cluster.ledger import Tally
 from tests.faults_cluster.matrix import Row, table
 
@@ -70,6 +72,19 @@ def test_loss_without_a_word_is_always_a_fault(text: bytes, complete: bool, expe
     result = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="", exit_code=0, log=log)
     found = "; ".join(faults(Judged.of(tally_of(text), result, expected, said=3), expected))
     assert found.startswith(word) if word else not found, found
+
+
+def test_what_a_pod_could_not_tell_is_not_taken_for_nothing() -> None:
+    result = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="", exit_code=0)
+    judged = Judged.of(tally_of(b"1\n2\n"), result, SUCCESS, said=None)
+    assert list(faults(judged, SUCCESS)) == ["nobody knows how many lines the pod has said"]
+    assert list(faults(judged, LOSING)) == []
+    assert "| 0 or more |" in str(Row("node lost", lost=0, heard=judged.heard))
+
+
+def test_what_a_pod_says_after_the_result_is_not_lost() -> None:
+    log = b"2026-11-24T18:55:08.999999999Z 1 a\n2026-11-24T18:55:09.000000001Z 2 b\n2026-11-24T18:55:09.1Z rpc error\n"
+    assert list(lines_before(log, datetime(2026, 11, 24, 18, 55, 9, tzinfo=UTC))) == [1]
 
 
 def test_a_line_of_the_table() -> None:

@@ -109,7 +109,7 @@ async def test_node_lost_for_good(ground: Ground, judge: Judge, control: Control
     async with Adapter.connect(kubeconfig=place.kubeconfig, namespace=place.namespace, limits=limits) as adapter:
         run = await ground.speaking(talk(2000), adapter=adapter)
         await control.stop("kubelet")
-        await judge(run, expected=Expected("unknown", ("node_lost",), losing=True), within=300)
+        await judge(run, expected=Expected("unknown", ("node_lost",), losing=True, goes_on=True), within=300)
     assert ground.witness.jobs[run.job]["metadata"].get("deletionTimestamp") is None
 
 

@@ -47,7 +47,7 @@ async def test_pod_deleted_by_force(ground: Ground, judge: Judge) -> None:
     # Its `terminated` state is never seen, and it may go on for 2 s after it is gone: nobody can say what is missing.
     run = await ground.speaking(LONG)
     await ground.place.ask("DELETE", await ground.pod(run), {"gracePeriodSeconds": 0})
-    await judge(run, expected=Expected("deleted", ("pod_deleted",), losing=True))
+    await judge(run, expected=Expected("deleted", ("pod_deleted",), losing=True, goes_on=True))
 
 
 async def test_pod_evicted(ground: Ground, judge: Judge) -> None:
@@ -69,7 +69,7 @@ async def test_job_deleted_and_its_pod_orphaned(ground: Ground, judge: Judge) ->
     # The pod goes on, nobody's: what it says after the result is said to be missing.
     run = await ground.speaking(LONG)
     await ground.place.ask("DELETE", f"{ground.place.jobs}/{run.job}", {"propagationPolicy": "Orphan"})
-    await judge(run, expected=Expected("deleted", ("job_deleted",), losing=True))
+    await judge(run, expected=Expected("deleted", ("job_deleted",), losing=True, goes_on=True))
 
 
 async def test_time_to_live_of_0(ground: Ground, judge: Judge) -> None:

@@ -18,8 +18,8 @@ STALL = 60
 
 MIB = 1024 * 1024
 
-WHOLE = Expected("succeeded", ("ok",), 0, losing=True)
-"""Rotation may fall on the end. The judge sees that what is missing is said, and is served by nobody any more."""
+BURST = Expected("succeeded", ("ok",), 0, losing=True)
+"""The kubelet rotates faster than it follows. What is missing must be said, and be served by nobody any more."""
 
 MOST = 64 * MIB
 """Bytes that this process may grow by, whatever the log's size."""
@@ -40,7 +40,7 @@ async def test_50_MB_at_once_and_a_sink_that_stalls(ground: Ground, judge: Judge
         run = ground.start(burst(500_000, 100))
         stalls(run, STALL)
         await run.over(200)
-    await judge(run, expected=WHOLE, note=memory.words)
+    await judge(run, expected=BURST, note=memory.words)
     assert memory.grown < MOST
 
 
@@ -49,7 +49,7 @@ async def test_2000_lines_a_second_and_a_sink_that_stalls(ground: Ground, judge:
         run = ground.start(stream(seconds=75, rate=2000, width=300))
         stalls(run, STALL)
         await run.over(250)
-    await judge(run, expected=WHOLE, note=memory.words)
+    await judge(run, note=memory.words)
     assert memory.grown < MOST
 
 
