@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import anyio
+import pytest
 
 from adapter import Adapter, Event
 from adapter.local import Fault, LocalCluster
@@ -111,6 +112,7 @@ async def test_a_plane_that_is_late_with_every_answer(cluster: LocalCluster) -> 
     assert result.warnings == ()
 
 
+@pytest.mark.timeout(180)
 async def test_a_sink_that_takes_nothing_bounds_what_is_read() -> None:
     """Memory and disk are full: the stream is read no further, and goes on once the sink does."""
     plane, gate = Recorder(), anyio.Event()
@@ -122,12 +124,12 @@ async def test_a_sink_that_takes_nothing_bounds_what_is_read() -> None:
         Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter,
     ):
         run = start(adapter, "seq", "-f", "%0100.0f", "1", str(lines), plane=plane)
-        await cluster.until(lambda c: any("terminated" in str(pod["status"]) for pod in c.list("pods")))
+        await cluster.until(lambda c: any("terminated" in str(pod["status"]) for pod in c.list("pods")), 60)
         seen = len(plane.beats)
         await plane.until(lambda: len(plane.beats) > seen + 5)
         held = max(stream.bytes_sent for stream in cluster.streams if stream.kind == "log")
         gate.set()
-        result = await run.result(40)
+        result = await run.result(60)
     assert held < 100 * lines // 2, "what the library and the sockets buffer, and no more"
     assert result.ok
     assert plane.data == b"".join(b"%0100d\n" % n for n in range(1, lines + 1))

@@ -25,7 +25,7 @@ COUNTED = b"".join(b"line %d\n" % n for n in range(1, 41))
 async def test_1_no_task_of_a_run_is_left_when_its_result_is_there(site: Site) -> None:
     def ours() -> list[str]:
         files = (task.get_coro().cr_code.co_filename for task in asyncio.all_tasks())  # type: ignore[union-attr]
-        return [file for file in files if "/local/" not in file and "/aiohttp/web" not in file]
+        return sorted(file for file in files if "/local/" not in file and "/aiohttp/web" not in file)
 
     await site.start("true").result()  # the feed's tasks are the adapter's, and stay
     before = ours()
