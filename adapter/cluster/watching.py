@@ -17,7 +17,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from adapter.backoff import Backoff
+from adapter.backoff import Backoff, Patience
 from adapter.cluster.connection import ApiError, Connection, Unreachable
 from adapter.cluster.jobs import Job, older
 from adapter.cluster.pods import Pod
@@ -190,6 +190,7 @@ class _Loop:
         self._feed, self._kind = feed, kind
         self._connection, self._limits = feed._connection, feed._limits
         self._backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
+        self._patience = Patience(self._limits.call, self._limits.call * 3)  # a long list takes its time
         self.known: dict[str, tuple[str | None, Seen]] = {}
         self.problem: Exception | None = None
         self.opened = self.streaming = False
@@ -227,8 +228,7 @@ class _Loop:
                 raise
 
     async def _list(self) -> str:
-        query = [("labelSelector", self._feed.selector)]
-        answer = await self._connection.call("GET", self._kind.path, query=query, deadline=self._limits.call * 3)
+        answer = await self._listed()
         gone = dict(self.known)
         for raw in answer.get("items") or ():
             gone.pop(raw["metadata"].get("uid"), None)
@@ -238,6 +238,15 @@ class _Loop:
             self._feed.tell(key, Change(seen, gone=True))
         self._heard()
         return str(answer["metadata"]["resourceVersion"])
+
+    async def _listed(self) -> dict[str, Any]:
+        """Asks for all there is. A list that an API server never answered, as etcd came back, blinded us for 30 s."""
+        query, waited = [("labelSelector", self._feed.selector)], self._patience.now
+        try:
+            with self._patience.wait():
+                return await self._connection.call("GET", self._kind.path, query=query, deadline=waited * 2)
+        except TimeoutError as error:
+            raise Unreachable(f"no list within {waited:g} s") from error
 
     async def _stream(self, version: str) -> str:
         """One stream, to its end; the version to go on from. Raises `_TooOld`, or what broke it."""

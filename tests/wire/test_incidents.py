@@ -230,6 +230,29 @@ async def test_a_page_that_is_no_list_ended_the_feed_for_good(site: Site, monkey
     assert run.plane.data == COUNTED
 
 
+async def test_a_list_that_was_never_answered_blinded_all_runs_for_three_times_a_calls_deadline(
+    cluster: LocalCluster,
+) -> None:
+    """As etcd came back the API server took a list and never answered it: the end was seen 30 s late."""
+    limits = replace(FAST, call=0.4, safety=60, retry_most=0.02)
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter:
+        run = start(adapter, *COUNT)
+        await run.plane.until(lambda: b"line 3" in run.plane.data)
+        seen = len(lists(cluster))
+        cluster.faults.add(Fault.no_headers(count=2, method="GET", path="*/jobs", query={"watch": None}))
+        cluster.faults.add(Fault.gone_event(count=1, path="*/jobs"))
+        cluster.faults.add(Fault.cut(how="rst", path="*/jobs", query={"watch": "1"}, count=1))
+        assert (await run.result()).ok
+        await cluster.until(lambda c: len(lists(c)) >= seen + 3)
+    first, second, third = lists(cluster)[seen : seen + 3]
+    assert third - second > 1.5 * (second - first), "it is asked for again soon, and is given more time each time"
+
+
+def lists(cluster: LocalCluster) -> list[float]:
+    """When all Jobs were listed."""
+    return [r.at for r in cluster.requests if r.path.endswith("/jobs") and r.method == "GET" and "watch" not in r.query]
+
+
 async def test_a_feed_that_died_was_not_noticed_by_its_runs(site: Site) -> None:
     """By a fault of ours, whatever it is: the run says so at once, its Job goes on, and can be come back to."""
     run = await site.running("sh", "-c", "echo begun; sleep 1; echo over", said="begun", run_id="x")
