@@ -50,7 +50,7 @@ def judge(plan: Plan, scene: Scene, streams: int) -> Finding:
     right = outcome in _expected(plan, scene) and _exit_code_is_right(scene) and _code_is_right(plan, scene)
     gap_said = bool(scene.ledger.gaps) or bool(result and not result.log.complete)
     losing = _may_lose(struck)
-    silent, doubt = any(m.silent for m in struck), losing or any(m.doubtful for m in struck)
+    silent, doubt = any(m.silent for m in struck), losing or any(m.doubtful for m in struck) or _much(plan, struck)
     code = f" ({result.code.value}: {result.message})" if result else ""
     wrong = list(scene.ledger.wrong)
     wrong += ["no result was accepted"] if result is None else []
@@ -104,6 +104,11 @@ def _in_order(said: bytes, got: bytes) -> bool:
 def _may_lose(struck: list[Mishap]) -> bool:
     """Whether the API may not have had some lines: by itself, or since the pod went while something else was wrong."""
     return any(m.losing for m in struck) or (len(struck) > 1 and any(m.outcomes for m in struck))
+
+
+def _much(plan: Plan, struck: list[Mishap]) -> bool:
+    """Whether a pod that was removed may have said so much at its end that nobody knows whether that was all."""
+    return plan.part.kind == "long" and any(m.outcomes for m in struck)
 
 
 def _lines(text: bytes) -> list[bytes]:

@@ -106,3 +106,15 @@ async def test_an_agent_whose_pod_went_while_nobody_looked_is_not_called_truncat
         result = await adapter.execute(context, plane)
     assert (result.outcome, result.code) == (Outcome.SUCCEEDED, Code.OK), "the Job is Complete, and the log has a gap"
     assert any("the log is incomplete" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("lines", "complete"), [(2_000, True), (20_000, False)])
+async def test_last_words_that_the_node_cut_short_were_called_complete(site: Site, lines: int, complete: bool) -> None:
+    """A real node's log ended, cleanly, before the pod's last words did: of many, nobody knows whether they are all."""
+    said = f"trap 'seq {lines}; exit 0' TERM; echo begun; while :; do sleep 0.02; done"
+    run = await site.running("sh", "-c", said, said="begun")
+    run.plane.cancel()
+    result = await run.result()
+    assert run.plane.data == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, lines + 1))
+    assert result.log.complete is complete
+    assert complete or "more to say than its node may have kept" in result.log.notes[0]
