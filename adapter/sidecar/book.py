@@ -175,7 +175,7 @@ class RunBook:
                 try:
                     if await self._cancel_job(run_id, why):
                         return True
-                    if (held is None or held.over) and self._adoption.done.is_set():
+                    if self._is_elsewhere(held) and self._adoption.done.is_set():
                         return False
                 except (ApiError, Unreachable) as error:
                     problem = str(error)
@@ -194,6 +194,11 @@ class RunBook:
     @staticmethod
     def _is_settled(held: Held | None) -> bool:
         return held is not None and (held.decided or held.state is State.FINISHED)
+
+    @staticmethod
+    def _is_elsewhere(held: Held | None) -> bool:
+        """Whether the run is none of ours. One that has ended while its Job was looked for is."""
+        return held is None or (held.over and held.state is not State.FINISHED)
 
     async def _cancel_job(self, run_id: str, why: str) -> bool:
         """Writes the cancel on the run's Job, wherever that is."""

@@ -66,6 +66,23 @@ async def test_while_its_pod_is_pending(cluster: LocalCluster, tmp_path: Path) -
         assert await cancelled(one, cluster) == ""
 
 
+async def test_a_run_that_ended_as_its_cancel_was_taken_was_said_not_to_be_there(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replica(cluster, tmp_path) as one:
+        await one.post("a", *TRAP)
+        await up(one)
+        cancel_job = one.book._cancel_job
+
+        async def late(run_id: str, why: str) -> bool:
+            await one.end("a")
+            await cluster.until(lambda c: not c.list("jobs"))
+            return await cancel_job(run_id, why)
+
+        monkeypatch.setattr(one.book, "_cancel_job", late)
+        assert await cancelled(one, cluster) == "up\nbye\n"
+
+
 async def test_while_it_runs_and_its_last_words_are_delivered(cluster: LocalCluster, tmp_path: Path) -> None:
     async with replica(cluster, tmp_path) as one:
         await one.post("a", *TRAP)
