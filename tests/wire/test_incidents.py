@@ -234,7 +234,7 @@ async def test_a_list_that_was_never_answered_blinded_all_runs_for_three_times_a
     cluster: LocalCluster,
 ) -> None:
     """As etcd came back the API server took a list and never answered it: the end was seen 30 s late."""
-    limits = replace(FAST, call=0.4, safety=60, retry_most=0.02)
+    limits = replace(FAST, call=1, safety=60, retry_most=0.02)
     async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter:
         run = start(adapter, *COUNT)
         await run.plane.until(lambda: b"line 3" in run.plane.data)
