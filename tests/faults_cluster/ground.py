@@ -22,6 +22,9 @@ from tests.faults_cluster.witness import Witness, witness_of
 LIMITS = Limits(beat=5.0)
 """The defaults, with a beat that comes often enough to be missed."""
 
+SOON = 10
+"""Seconds that a pod stays on a lost node, in the tests of that."""
+
 _ids = itertools.count(1)
 
 
@@ -71,6 +74,14 @@ class Ground:
         pod = await self.witness.until(lambda: self.witness.pod_of(run.job))
         return f"{self.place.core}/pods/{pod['metadata']['name']}"
 
+    async def impatient(self, run: Run) -> None:
+        """Has the run's pod told to end soon after its node is lost, whatever the cluster's default is (5 minutes)."""
+        path = await self.pod(run)
+        before = (await self.place.ask("GET", path))["spec"]["tolerations"]
+        sooner = [{**one, "tolerationSeconds": SOON} if "tolerationSeconds" in one else one for one in before]
+        spec = {"spec": {"tolerations": sooner}}
+        await self.place.ask("PATCH", path, spec, content_type=MERGE_PATCH)
+
     async def patch_job(self, run: Run, spec: Object) -> None:
         """Changes the run's Job as an operator would."""
         path = f"{self.place.jobs}/{run.job}"
@@ -109,7 +120,7 @@ async def _namespace(kubeconfig: str) -> AsyncIterator[Place]:
 
 async def _is_there(place: Place, path: str) -> bool:
     try:
-        await place.ask("GET", path)
-    except ApiError:
+        await place.connection.call("GET", path, deadline=10)
+    except (ApiError, Unreachable):  # one that was asked as etcd came back was never answered
         return False
     return True

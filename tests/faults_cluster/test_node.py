@@ -95,6 +95,7 @@ async def test_node_not_ready_and_back(ground: Ground, judge: Judge, control: Co
 async def test_node_lost_and_back(ground: Ground, judge: Judge, control: Control) -> None:
     # Its pod is told to end by the taint; the kubelet carries that out when it is back.
     run = await ground.speaking(talk(2000))
+    await ground.impatient(run)
     await control.stop("kubelet")
     await ground.witness.until(lambda: _told_to_end(ground, run.job), 120)
     await control.start("kubelet")
@@ -108,6 +109,7 @@ async def test_node_lost_for_good(ground: Ground, judge: Judge, control: Control
     place = ground.place
     async with Adapter.connect(kubeconfig=place.kubeconfig, namespace=place.namespace, limits=limits) as adapter:
         run = await ground.speaking(talk(2000), adapter=adapter)
+        await ground.impatient(run)
         await control.stop("kubelet")
         await judge(run, expected=Expected("unknown", ("node_lost",), losing=True, goes_on=True), within=300)
     assert ground.witness.jobs[run.job]["metadata"].get("deletionTimestamp") is None
