@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"
+SECRETS = "/api/v1/namespaces/default/secrets"
 MERGE = "application/merge-patch+json"
 
 Object = dict[str, Any]
@@ -175,3 +176,13 @@ async def wire(cluster: LocalCluster) -> AsyncIterator[Wire]:
         client = Wire(cluster, session)
         yield client
         client.close()
+
+
+def failure(code: int, reason: str, message: str, **details: Any) -> Object:
+    head = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    body = head | {"message": message, "reason": reason}
+    return body | ({"details": details} if details else {}) | {"code": code}
+
+
+def secret(name: str, **labels: str) -> Object:
+    return {"metadata": {"name": name, "labels": labels}}

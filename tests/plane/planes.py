@@ -21,6 +21,9 @@ from adapter.plane.reference_runs import ReferencePlane
 from adapter.plane.store import Store
 from tests.plane.hands import Hands
 
+DONE: dict[str, Any] = {"run_id": "run", "outcome": "succeeded", "code": "ok", "message": "it exited with 0"}
+"""A result."""
+
 
 class Speaker:
     """Somebody who speaks to a plane about one run."""
@@ -105,3 +108,11 @@ async def command(*options: str, **environment: str) -> AsyncIterator[Command]:
     finally:
         if process.returncode is None:
             await running.end(signal.SIGKILL)
+
+
+def complaint(answer: httpx.Response, status: int) -> tuple[str, str | None]:
+    """The code of an error, and the field that it names."""
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["message"]
+    return error["code"], error.get("field")

@@ -21,11 +21,6 @@ RUN = "a run/with%any?id"
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
-
-
-@pytest.fixture
 async def store(tmp_path: Path, hands: Hands) -> AsyncIterator[Store]:
     opened = await Store.open(tmp_path / "store.db", clock=hands, now=hands)
     await opened.create(RUN)

@@ -14,8 +14,8 @@ from adapter.agent.findings import interpret
 from adapter.errors import TABLE, Code
 from adapter.run import Outcome, RunResult
 from tests.stream_json import SESSION, assistant, init, result, text
-from tests.unit.test_findings import LIMIT, WORKING, ended, killed, limit
-from tests.unit.test_transcript import read
+from tests.unit.ends import LIMIT, WORKING, ended, killed, limit
+from tests.unit.transcripts import read
 
 FIELDS = """exitCode signal timedOut errorMessage errorCode errorFamily retryNotBefore errorMeta usage usageBasis
 sessionId sessionParams sessionDisplayId provider biller model billingType costUsd resultJson summary clearSession

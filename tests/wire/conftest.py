@@ -16,6 +16,7 @@ from adapter import Adapter, Limits, RunRequest, RunResult
 from adapter.local import LocalCluster, StreamRecord, Timing
 from tests.conftest import CLOSINGS
 from tests.recorder import Recorder
+from tests.wire.band import Band
 
 FAST = Limits(
     call=3,
@@ -125,6 +126,13 @@ async def site(cluster: LocalCluster, request: pytest.FixtureRequest) -> AsyncIt
             assert not any(s.kind == "log" for s in cluster.open_streams()), "a log stream outlived its run"
     await cluster.until(lambda c: not c.open_streams())
     request.config.stash[CLOSINGS].extend(closings(cluster))
+
+
+@pytest.fixture
+async def band(cluster: LocalCluster) -> AsyncIterator[Band]:
+    band = Band(cluster)
+    yield band
+    await band.close()
 
 
 def closings(cluster: LocalCluster) -> list[float]:
