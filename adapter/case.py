@@ -14,8 +14,11 @@ from adapter.cluster.pods import AGENT, Container, Pod
 from adapter.errors import Code
 from adapter.limits import Limits
 
-CANCEL_ENDS = 5.0
-"""Beyond its grace period, how many seconds a cancelled run may take before its result is given all the same."""
+CANCEL_ENDS = 4.0
+"""Beyond its grace period, how many seconds a cancelled run may take before its result is given all the same.
+
+Five are promised: one is for a last look at its log.
+"""
 
 _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}

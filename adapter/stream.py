@@ -32,6 +32,11 @@ Of 100,000 lines that were said on SIGTERM the node had written 85,819 when it e
 nothing to tell it from a whole one.
 """
 
+LAST_READ = 0.5
+"""Seconds without a byte, or an answer, that the last read of a cancelled run's log may take whose pod was not seen to
+end. Its follow has got all that its node would give, and its result is due.
+"""
+
 _CONTAINER: dict[Stream, str] = {"stdout": AGENT, "stderr": STDERR}
 
 
@@ -110,9 +115,11 @@ class LogStream:
             self._courier.note("log incomplete: no pod of the Job was seen")
         if case.pod and (kind is not EndKind.VERDICT or case.ever_ran):
             reader = self._reader_of(case.pod)
+            overdue = kind is EndKind.NEVER and case.cancel is not None
             read = Read.FAILED  # the tail's time may be up before it was read
             try:
-                read = await self._rest(reader, case)
+                rest = reader.rest(LAST_READ, headers=LAST_READ) if overdue else self._rest(reader, case)
+                read = await rest
                 if not case.ended(self._container) and kind is EndKind.OVER and (wait := self._patience(case)):
                     await self._watch.until(lambda: case.ended(self._container), wait)
                     read = Read.FAILED

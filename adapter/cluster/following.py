@@ -76,7 +76,7 @@ class Follower:
         self._path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         self._framer = Framer(limits.line, cursor)
         self._put, self._room = put, room
-        self._idle = limits.idle
+        self._idle, self._headers = limits.idle, limits.headers
         self.progress = Progress(at=anyio.current_time())
         self.moved = False
         self.refused: ApiError | None = None
@@ -95,12 +95,13 @@ class Follower:
                 await news()  # either the container has ended, which its pod will tell, or the kubelet was restarted
             await backoff.wait()
 
-    async def rest(self, stall: float) -> Read:
+    async def rest(self, stall: float, headers: float | None = None) -> Read:
         """Reads on from behind what was framed to what is there now, without following.
 
-        Gives up after `stall` seconds without a byte.
+        Gives up after `stall` seconds without a byte, or `headers` without an answer (None: `Limits.headers`).
         """
         self._idle, before = stall, self._framer.place
+        self._headers = self._limits.headers if headers is None else headers
         try:
             return await self._stream(follow=False)
         finally:
@@ -121,7 +122,7 @@ class Follower:
         query += [("follow", "true")] if follow else []
         query += [("sinceTime", since)] if since else []
         try:
-            response = await self._connection.read(self._path, query=query, headers=self._limits.headers)
+            response = await self._connection.read(self._path, query=query, headers=self._headers)
         except (ApiError, Unreachable) as error:
             return self._refusal(error)
         try:

@@ -48,7 +48,13 @@ class Control:
         await until(self._well, 180)
 
     async def heard(self) -> None:
-        """Waits until the API server has heard of every node again. A node that it does not hear of loses its pods."""
+        """Waits until the API server has heard of every node again. A node that it does not hear of loses its pods.
+
+        Controllers that it has refused ask it again after up to a minute only (client-go's back-off), and see neither
+        Jobs nor nodes until then: begun anew, they ask at once.
+        """
+        for name in ("kcm", "scheduler"):
+            await self.restart(name)
         await self.start("spare")
         before = await self._leases()
 

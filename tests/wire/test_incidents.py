@@ -148,6 +148,22 @@ async def test_a_cancel_that_was_accepted_late_took_the_pods_grace_period_away(
     assert run.plane.data == b"begun\nended\n"
 
 
+async def test_the_result_of_a_cancel_was_held_up_by_the_log_of_a_lost_node(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter.case, "CANCEL_ENDS", 0.3)
+    patient = replace(FAST, headers=60, stall=60, tail=120)
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=patient) as connected:
+        site = Site(cluster, connected)
+        run = await site.running(*FOREVER, said="begun", grace=1)
+        cluster.node.node_lost()
+        cluster.faults.add(Fault.no_headers(path="*/log"))
+        run.plane.cancel()
+        result = await run.result()
+    assert result.outcome is Outcome.CANCELLED
+    assert not result.log.complete
+
+
 async def test_a_json_line_was_torn_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     got = bytearray()
