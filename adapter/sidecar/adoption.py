@@ -6,6 +6,7 @@ dead; what was another's only once that one's Lease shows no life. Two that reac
 
 from __future__ import annotations
 
+import math
 import secrets
 from contextlib import suppress
 
@@ -27,8 +28,11 @@ log = structlog.get_logger(__name__)
 YIELD = 60.0
 """Seconds for which a run is left to the one that goes on with it."""
 
+REFUSED = 60.0
+"""Seconds until a Job is tried again that our rights, or our token, did not reach: they may be given back."""
+
 ACKED, DONE = 60.0, 3600.0
-"""Seconds that a run is remembered after it was acknowledged, and after it has ended."""
+"""Seconds that a run is remembered after it was acknowledged, or is another's, and after it has ended."""
 
 
 class Adoption:
@@ -40,7 +44,7 @@ class Adoption:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._membership, self._adapter = keeper.membership, keeper.adapter
-        self._hopeless: set[str] = set()
+        self._hopeless: dict[str, float] = {}  # Jobs by UID: until when they are left alone
         self._seen: dict[tuple[str, str], float] = {}
         self.done = anyio.Event()
         self.problem: str | None = None
@@ -106,16 +110,18 @@ class Adoption:
         except (ApiError, InvalidRequest) as error:
             if isinstance(error, ApiError) and (error.transient or error.status in (404, 409)):
                 return  # another replica was quicker, or it has changed: the next look tells
-            self._orphaned(job, str(error))
+            denied = isinstance(error, ApiError) and error.status in (401, 403)
+            self._orphaned(job, str(error), REFUSED if denied else math.inf)
 
-    def _orphaned(self, job: Job, why: str) -> None:
-        self._hopeless.add(job.uid)
-        log.warning("run.orphaned", run_id=job.of_run, job=job.name, why=why, hint="send its request again")
+    def _orphaned(self, job: Job, why: str, wait: float = math.inf) -> None:
+        self._hopeless[job.uid] = anyio.current_time() + wait
+        hint = "send its request again" if wait == math.inf else f"give the rights back: tried again in {wait:g} s"
+        log.warning("run.orphaned", run_id=job.of_run, job=job.name, why=why, hint=hint)
 
     async def claim(self, asked: Asked) -> None:
         """A request that is sent again: its Job is ours to look after, if its replica is dead."""
         for namespace, job in self._keeper.jobs_of(asked.run_id):
-            self._hopeless.discard(job.uid)
+            self._hopeless.pop(job.uid, None)
             if job.supervisor not in (None, self._keeper.replica) and self.is_left(job):
                 with suppress(ApiError):  # somebody else has it then
                     await self._sign(namespace, job)
@@ -124,11 +130,14 @@ class Adoption:
 
     def _wanted(self, job: Job) -> bool:
         """Whether a Job of the service is looked after by nobody, and is not finished."""
-        if job.supervisor is None or job.of_run is None or job.uid in self._hopeless or self._keeper.closing:
+        if job.supervisor is None or job.of_run is None or self._is_hopeless(job) or self._keeper.closing:
             return False
         if self._keeper.is_held(job.of_run) or not self.is_left(job) or self._is_yielded(job.of_run):
             return False
         return result_on(job) is None or (goes_on(job) and len(self._keeper.jobs_of(job.of_run)) == 1)
+
+    def _is_hopeless(self, job: Job) -> bool:
+        return anyio.current_time() < self._hopeless.get(job.uid, 0.0)
 
     def is_left(self, job: Job) -> bool:
         """Whether its replica is dead, by a look at the Leases after it was seen, or is this one in an earlier life."""
@@ -198,7 +207,7 @@ class Adoption:
 
     async def _tidy(self) -> None:
         now, there = anyio.current_time(), {job.uid for _, job in self._keeper.jobs()}
-        self._hopeless &= there
+        self._hopeless = {uid: until for uid, until in self._hopeless.items() if uid in there}
         self._seen = {key: at for key, at in self._seen.items() if key[0] in there}
         yielded = self._keeper.yielded.items()
         self._keeper.yielded = {run_id: at for run_id, at in yielded if now - at < 2 * YIELD}
@@ -210,10 +219,12 @@ class Adoption:
                 held.telling.cancel(f"nobody has read the run for {self._keeper.settings.unattended:g} s")
 
     def _is_past(self, held: Held, now: float) -> bool:
-        if held.state is not State.FINISHED or held.journal.readers:
+        if not held.over or held.journal.readers:
             return False
-        acked = held.acked is not None and now - held.acked > ACKED
-        return acked or (held.ended_at is not None and now - held.ended_at > DONE)
+        over_for = now - (held.ended_at or now)
+        if held.state is not State.FINISHED:
+            return over_for > ACKED
+        return over_for > DONE or (held.acked is not None and now - held.acked > ACKED)
 
     def _is_unattended(self, held: Held, now: float) -> bool:
         patience = self._keeper.settings.unattended

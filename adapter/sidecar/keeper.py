@@ -12,6 +12,7 @@ import structlog
 
 from adapter.backoff import Backoff
 from adapter.cluster.belongings import Belongings
+from adapter.cluster.connection import ApiError
 from adapter.cluster.jobs import RESULT, Job, Jobs
 from adapter.errors import AdapterError, Code, InvalidRequest
 from adapter.membership import Membership
@@ -125,12 +126,17 @@ class Keeper:
     async def settle(self, namespace: str, job: Job, held: Held) -> None:
         """What an earlier life may not have come to after its result was accepted: the Job bears it, and is cleaned up.
 
-        Judged anew, it might be another one.
+        Judged anew, it might be another one. Raises `AdapterError` where the next look should try again.
         """
-        held.recalled = False
         jobs = Jobs(self.adapter.connection, namespace, call=self.adapter.limits.call)
-        if job.result is None and held.result and not job.deleting:
-            await jobs.annotate(job, RESULT, annotation(held.result))
+        try:
+            if job.result is None and held.result and not job.deleting:
+                await jobs.annotate(job, RESULT, annotation(held.result))
+        except ApiError as error:
+            if error.transient:
+                raise
+            log.warning("run.result_not_on_its_job", run_id=held.run_id, job=job.name, error=str(error))
+        held.recalled = False
         if held.pushed:
             await self.clean_up(held.run_id, held)
 
@@ -148,10 +154,11 @@ class Keeper:
         return Asked.read(document) if document is not None else None
 
     async def forget(self, held: Held) -> None:
-        """Drops what is known of a run here, its journal as well."""
-        if self.held.get(held.run_id) is held:
-            del self.held[held.run_id]
-        await self.store.forget(held.run_id)
+        """Drops what is known of a run here, its journal as well; unless it was asked for again meanwhile."""
+        async with self._entering:
+            if self.held.get(held.run_id) is held:
+                del self.held[held.run_id]
+                await self.store.forget(held.run_id)
 
     async def clean_up(self, run_id: str, held: Held | None) -> None:
         """The result is where it belongs: the kept request goes, and the Job, if it is not to be kept.

@@ -1,0 +1,59 @@
+"""Faults that were found in how runs are come back to, and let go of, each by its own test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapter.cluster.jobs import RESULT
+from adapter.local import Fault, LocalCluster
+from adapter.sidecar import adoption
+from adapter.tail import Tail
+from tests.sidecar.books import command_document, kill, replica
+from tests.sidecar.test_found import notes, running
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_rights_that_were_away_for_a_moment_left_an_orphan_for_good(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(adoption, "REFUSED", 0.3)
+    async with replica(cluster, tmp_path, "one") as one:
+        await running(one)
+        await kill(one)
+    fault = cluster.faults.add(Fault.respond(status, method="PATCH", path="*/jobs/*"))
+    async with replica(cluster, tmp_path, "two") as two:
+        await two.until("a", lambda view: view.state == "orphaned" and fault.hits)
+        fault.remove()
+        view = await two.until("a", lambda view: view.mine)
+        assert view.outcome is None
+
+
+async def test_what_another_replica_has_was_remembered_for_ever(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "ACKED", 0.3)
+    async with replica(cluster, tmp_path, "one") as one, replica(cluster, tmp_path, "two") as two:
+        await running(one)
+        view, _ = await two.book.accept(command_document("a", "sleep", "20"))
+        assert (view.state, [*two.book.keeper.held]) == ("elsewhere", ["a"])
+        await two.until("a", lambda _: not two.book.keeper.held)
+        assert (await two.view("a")).state == "elsewhere"
+        assert (await one.view("a")).mine
+
+
+async def test_a_result_never_got_onto_its_job_where_the_first_try_failed(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replica(cluster, tmp_path) as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(Tail, "clean_up", lambda *_: anyio.sleep_forever())
+            await one.post("a", "true")
+            await one.lines("a")
+            await kill(one)
+    fault = cluster.faults.add(Fault.respond(503, method="PATCH", path="*/jobs/*", count=2))
+    async with replica(cluster, tmp_path):
+        await cluster.until(lambda c: RESULT in notes(c))
+    assert fault.hits == 2
