@@ -38,7 +38,7 @@ class Reader:
 
     async def _log(self, line: Line) -> None:
         data = base64.b64decode(line["base64"]) if "base64" in line else line["text"].encode("utf-8", "surrogatepass")
-        stream: Stream = "stderr" if line["stream"] == "stderr" else "stdout"
+        stream = _stream(line)
         offset, shown = int(line["offset"]), self._shown.get(stream, 0)
         if offset + len(data) <= shown:
             return
@@ -63,6 +63,8 @@ class Reader:
 
     async def _missed(self, line: Line) -> None:
         self.missed = True
+        if "offset" in line:  # it may be counted anew
+            self._shown[_stream(line)] = int(line["offset"])
         await self._say("log_gap", str(line["message"]))
 
     async def _bye(self, line: Line) -> None:
@@ -70,3 +72,7 @@ class Reader:
 
     async def _say(self, kind: str, message: str) -> None:
         await self._output.event(Event(kind=kind, message=message, at=anyio.current_time()))
+
+
+def _stream(line: Line) -> Stream:
+    return "stderr" if line["stream"] == "stderr" else "stdout"

@@ -172,6 +172,7 @@ class Journal:
         """The result, and before it what of the log is kept no more, though no log follows it."""
         lines: list[Line] = []
         for stream in STREAMS:
+            lines += place.over(stream)
             if position := await self.position(stream):
                 lines += place.lost(stream, position.offset, "the journal keeps no more of it")
         return [*lines, place.line("result", **end)]

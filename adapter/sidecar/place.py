@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.plane import Stream
@@ -19,20 +20,53 @@ STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 PIECE = 64 * 1024
 """Bytes of log in one line, at most: with what it becomes in memory and as JSON, it bounds a slow reader."""
 
-CURSOR_PATTERN = r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})"
+HEAD = 256
+"""Bytes of a log's beginning that are compared, to tell whether two journals count it from the same place.
+
+A transcript's first event holds its session by then. A reader waits for so many, so there are few.
+"""
+
+CURSOR_PATTERN = (
+    r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})(?:\.([0-9a-f]{1,8}|-)\.([0-9a-f]{1,8}|-))?"
+)
+
+
+@dataclass(slots=True)
+class Doubt:
+    """Whether a log begins as the one did that a cursor is of, whose first `size` bytes had the checksum `crc`.
+
+    `seen` is what waits for the answer.
+    """
+
+    size: int
+    crc: int
+    seen: list[Entry] = field(default_factory=list)
+
+    def answer(self, entry: Entry) -> bool | None:
+        """With the next entry; None: more of the log must come. One that was begun further on was told where it is."""
+        self.seen.append(entry)
+        begin = b"".join(one.body for one in self.seen)[: self.size]
+        if self.seen[0].offset:
+            return True
+        return zlib.crc32(begin) == self.crc if len(begin) == self.size else None
 
 
 @dataclass(slots=True)
 class Place:
     """What a reader has: the journal's entries up to `seq`, and so many bytes of each log.
 
-    `epoch` names the journal that has counted the entries. Bytes are counted alike by every journal of a run, so they
-    say where to go on even where that journal is lost.
+    `epoch` names the journal that has counted the entries. Bytes are counted alike by every journal of a run that has
+    read its log from the beginning, so they say where to go on even where that journal is lost. `heads` are the
+    checksums of the logs' first bytes (`HEAD`), by which that is found out: a journal that was begun after the kubelet
+    had rotated the log away counts from what was left. Until then the cursor is one of `origin`, the reader's journal.
     """
 
     epoch: str
     seq: int = 0
     ends: dict[Stream, int] = field(default_factory=lambda: dict.fromkeys(STREAMS, 0))
+    heads: dict[Stream, int] = field(default_factory=dict)
+    doubts: dict[Stream, Doubt] = field(default_factory=dict)
+    origin: tuple[str, int] = ("", 0)
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -40,22 +74,26 @@ class Place:
         found = re.fullmatch(CURSOR_PATTERN, text)
         if found is None:
             raise BadCursor("after is no cursor of this service: give one that it gave you, or none")
-        epoch, *numbers = found.groups()
-        seq, stdout, stderr = map(int, numbers)
-        return cls(epoch, seq, {"stdout": stdout, "stderr": stderr})
+        epoch, seq, stdout, stderr, *heads = found.groups()
+        known = {stream: int(head, 16) for stream, head in zip(STREAMS, heads, strict=True) if head not in (None, "-")}
+        return cls(epoch, int(seq), {"stdout": int(stdout), "stderr": int(stderr)}, known)
 
     def __str__(self) -> str:
-        return f"{self.epoch}.{self.seq}.{self.ends['stdout']}.{self.ends['stderr']}"
+        epoch, seq = self.origin if self.doubts else (self.epoch, self.seq)
+        heads = [f"{self.heads[stream]:x}" if stream in self.heads else "-" for stream in STREAMS if self.heads]
+        return ".".join([epoch, str(seq), *(str(self.ends[stream]) for stream in STREAMS), *heads])
 
     def at(self, epoch: str) -> Place:
         """The same bytes in another journal, from its first entry on."""
-        return replace(self, epoch=epoch, seq=0)
+        doubts = {s: Doubt(min(self.ends[s], HEAD), head) for s, head in self.heads.items() if self.ends[s]}
+        return Place(epoch, 0, self.ends, self.heads, doubts, (self.epoch, self.seq))
 
     def lines(self, entry: Entry) -> Iterator[Line]:
         """The lines of the next entry; each moves the place behind itself."""
         if entry.kind == "log":
-            yield from self._log(entry)
+            yield from self._compared(entry)
         elif entry.kind == "gap":
+            yield from self._decided(entry.data["stream"], same=True)
             yield from self.lost(entry.data["stream"], entry.data["offset"], "it was lost for good")
         self.seq = entry.seq
         if entry.kind in _BESIDE:
@@ -65,12 +103,47 @@ class Place:
         """That the log goes on, or ends, beyond what the reader has, if it does so."""
         count = offset - self.ends[stream]
         if count > 0:
+            if self.ends[stream] < HEAD:
+                self.heads.pop(stream, None)
             self.ends[stream] = offset
-            yield self.line("missed", message=f"{count} bytes of {stream} are missing here: {why}", bytes=count)
+            yield self._missed(stream, count, f"{count} bytes of {stream} are missing here: {why}")
+
+    def _missed(self, stream: Stream, count: int, message: str) -> Line:
+        return self.line("missed", message=message, bytes=count, stream=stream, offset=self.ends[stream])
+
+    def over(self, stream: Stream) -> Iterator[Line]:
+        """That nothing more of a log comes: one that is shorter than what was to be compared is another one."""
+        if doubt := self.doubts.get(stream):
+            yield from self._decided(stream, same=not doubt.seen)
 
     def line(self, kind: str, /, **fields: Any) -> Line:
         """A line that ends here."""
         return {"cursor": str(self), "type": kind, **fields}
+
+    def _compared(self, entry: Entry) -> Iterator[Line]:
+        stream = entry.stream or "stdout"
+        if (doubt := self.doubts.get(stream)) is None:
+            yield from self._log(entry)
+        elif (same := doubt.answer(entry)) is not None:
+            yield from self._decided(stream, same=same)
+
+    def _decided(self, stream: Stream, *, same: bool) -> Iterator[Line]:
+        """Tells what has waited; and where the log is counted from another place, so are the reader's bytes."""
+        if (doubt := self.doubts.pop(stream, None)) is None:
+            return
+        reached = self.seq
+        self.seq = doubt.seen[0].seq - 1 if doubt.seen else reached
+        if not same:
+            self.ends[stream] = self.heads[stream] = 0
+            yield self._missed(stream, 0, f"{stream} {_ANEW}")
+        for entry in doubt.seen:
+            yield from self._log(entry)
+        self.seq = max(reached, self.seq)
+
+    def _learn(self, stream: Stream, piece: bytes) -> None:
+        have = self.ends[stream]
+        if have == 0 or (have < HEAD and stream in self.heads):
+            self.heads[stream] = zlib.crc32(piece[: HEAD - have], self.heads[stream] if have else 0)
 
     def _log(self, entry: Entry) -> Iterator[Line]:
         """What of it the reader has not. The place is behind the entry only with the last piece of it."""
@@ -80,6 +153,7 @@ class Place:
         while start < len(body):
             end = cut(body, start)
             piece, last = body[start:end], end == len(body)
+            self._learn(stream, piece)
             self.ends[stream] = entry.offset + end
             self.seq = entry.seq if last else self.seq
             continued = entry.data["continued"] if last else not piece.endswith(b"\n")
@@ -88,6 +162,10 @@ class Place:
             start = end
 
 
+_ANEW = (
+    "is counted anew, from where the cluster's log began when it was read here: what was rotated away before that is"
+    " missing, and what comes may have been told before"
+)
 _BESIDE = ("event", "meta")
 
 

@@ -86,7 +86,8 @@ which the next request goes on behind that line.
 - `event`: `kind`, `message`, `data`, `at` (Unix seconds)
 - `meta`: `data`, the control plane's `AdapterInvocationMeta`
 - `beat`: `phase`, `observedAgo` (seconds; null: not yet); live only
-- `missed`: `message`, `bytes` of log that cannot be read here any more
+- `missed`: `message`, `bytes` of log that cannot be read here any more, its `stream`, and the `offset` where that
+  goes on
 - `result`: `result`, `execution` (`AdapterExecutionResult`, or null); the last line
 - `bye`: `message`; the service lets go of the run, which goes on; the last line
 - `ping`: nothing, after 15 s of silence

@@ -39,11 +39,13 @@ class Control:
     async def mend(self) -> None:
         """Starts what does not run, and waits until all is well: writes are taken, and every node is heard of.
 
-        A node that was not heard of for some time, while etcd was away, lost the pods of the next test.
+        A node that was not heard of for some time, while etcd was away, lost the pods of the next test; and a kubelet
+        that an API server had refused heard of the next test's pod after a minute.
         """
         for name in COMPONENTS:
             await self.start(name)
         await until(self._well, 180)
+        await self.restart("kubelet")
         await self.heard()
         await until(self._well, 180)
 

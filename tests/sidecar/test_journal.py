@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import anyio
 import pytest
@@ -59,7 +60,8 @@ async def test_everything_is_read_in_the_order_in_which_it_was_written(store: St
     assert (meta["type"], meta["data"]) == ("meta", {"prompt": "do it"})
     assert (out["stream"], out["text"], out["continued"], err["stream"]) == ("stdout", "out\n", False, "stderr")
     assert (last["type"], last["result"]["outcome"], last["execution"]) == ("result", "succeeded", {"exitCode": 0})
-    assert last["cursor"] == f"{journal._epoch}.4.4.4"
+    heads = (crc32(b"out\n"), crc32(b"err\n"))
+    assert last["cursor"] == "{}.4.4.4.{:x}.{:x}".format(journal._epoch, *heads)
 
 
 async def test_it_survives_a_process_that_comes_back_to_the_same_file(tmp_path: Path) -> None:
@@ -158,6 +160,21 @@ async def test_a_journal_that_was_lost_goes_on_where_the_reader_is(store: Store)
     told = await lines(journal, "another-epoch.900.6.4")
     assert [line["type"] for line in told] == ["event", "log", "result"]
     assert (told[1]["offset"], told[1]["text"]) == (6, "o\n")
+
+
+async def test_a_reader_of_another_journal_was_not_told_that_the_log_was_rotated_before_this_one(store: Store) -> None:
+    """What the one had counted was skipped by the other, which had begun to count where the kubelet still had log."""
+    one = await journal_of(store, "one")
+    await one.log(chunk(b"first\nsecond\nthird\n"))
+    _, line = await begun(one)
+    two = await journal_of(store, "two")
+    await two.log(chunk(b"third\n"))
+    await two.event(event("job", "Job x adopted"))
+    await end(two)
+    _, missed, log, last = await lines(two, line["cursor"])
+    assert ("rotated" in missed["message"], log["text"], last["type"]) == (True, "third\n", "result")
+    await two.log(chunk(b"fourth\n", 6))
+    assert text(await lines(two, log["cursor"])) == "fourth\n"
 
 
 async def test_a_journal_that_begins_above_the_reader_says_what_is_missing(store: Store) -> None:

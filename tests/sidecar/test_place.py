@@ -36,9 +36,27 @@ def test_a_cursor_is_read_back_as_it_was_given_out() -> None:
     assert Place.parse(str(place)) == place
 
 
+def test_a_cursor_of_an_earlier_version_says_nothing_of_how_the_log_began() -> None:
+    assert str(Place.parse("abc.7.12.3.1f.-")) == "abc.7.12.3.1f.-"
+    assert Place.parse("abc.7.12.3").at("other").doubts == {}
+
+
 @pytest.mark.parametrize(
     "text",
-    ["x", "a.1.2", "a.1.2.3.4", "a.-1.2.3", "a.1.2.3\n", ".1.2.3", "a.1.2.٣", "a b.1.2.3", "a." + "9" * 16 + ".0.0"],
+    [
+        "x",
+        "a.1.2.3.4.",
+        "a.1.2.3.g.-",
+        "a.1.2.3.123456789.0",
+        "a.1.2",
+        "a.1.2.3.4",
+        "a.-1.2.3",
+        "a.1.2.3\n",
+        ".1.2.3",
+        "a.1.2.٣",
+        "a b.1.2.3",
+        "a." + "9" * 16 + ".0.0",
+    ],
 )
 def test_a_garbled_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadCursor, match="after"):
@@ -64,6 +82,42 @@ def test_whoever_goes_on_from_any_line_has_every_byte_once(chunks: Any, data: st
         assert line["offset"] == len(whole[line["stream"]])
         whole[line["stream"]] += body_of(line)
     assert whole == {s: b"".join(body for stream, body in chunks if stream == s) for s in whole}
+
+
+@given(st.data(), st.integers(0, 60), st.integers(0, 2000), st.integers(1, 999))
+def test_log_that_is_counted_from_another_place_is_told_anew_and_that_is_said(
+    data: st.DataObject, gone: int, size: int, width: int
+) -> None:
+    """A reader of one journal comes to another one, which was begun when the first `gone` lines were rotated away."""
+    log = [b"%d %s\n" % (n, b"x" * width) for n in range(60)]
+    first = Place("one")
+    told = [line for entry in entries([("stdout", line) for line in log]) for line in first.lines(entry)]
+    read = data.draw(st.integers(1, len(told)))
+    rest = b"".join(log[gone:])
+    cut_at = size or 1
+    pieces = [("stdout", rest[at : at + cut_at]) for at in range(0, len(rest), cut_at)]
+    place = Place.parse(told[read - 1]["cursor"]).at("two")
+    again = [line for entry in entries(pieces) for line in place.lines(entry)] + list(place.over("stdout"))
+    given = b"".join(body_of(line) for line in again if line["type"] == "log")
+    missed = [line for line in again if line["type"] == "missed"]
+    if gone == 0:
+        assert (missed, given) == ([], b"".join(log[read:]))
+    elif rest:
+        assert (len(missed), given) == (1, rest)
+        assert again[0] is missed[0]
+
+
+def test_while_it_is_not_known_where_a_log_begins_the_cursor_stays_the_readers_own() -> None:
+    read, other = Place("one"), Place("two")
+    [*_, line] = [line for entry in entries([("stdout", b"one\ntwo\n")]) for line in read.lines(entry)]
+    place = Place.parse(line["cursor"]).at("two")
+    half, rest = entries([("stdout", b"one\n"), ("stdout", b"two\nthree\n")])
+    assert ([*place.lines(half)], str(place)) == ([], line["cursor"])
+    [told] = place.lines(rest)
+    assert (told["text"], told["offset"]) == ("three\n", 8)
+    for entry in (half, rest):
+        list(other.lines(entry))
+    assert told["cursor"] == str(other)
 
 
 def test_a_long_entry_comes_in_pieces_between_lines_and_characters() -> None:

@@ -26,15 +26,16 @@ class Shown:
     """An output that remembers."""
 
     def __init__(self) -> None:
-        self.data = b""
+        self.data, self.anew = b"", 0
         self.events: list[tuple[str, str]] = []
 
     async def log(self, chunk: Any) -> None:
-        assert chunk.offset == len(self.data)
+        assert chunk.offset == len(self.data) - self.anew
         self.data += chunk.data
 
     async def event(self, event: Any) -> None:
         self.events.append((event.kind, event.message))
+        self.anew = len(self.data) if event.message == "counted anew" else self.anew
 
     async def result(self, result: Any) -> None: ...
     def say(self, text: str) -> None: ...
@@ -106,6 +107,14 @@ async def test_what_is_missing_is_said(service: Service) -> None:
     reader, shown, _ = await told(service)
     assert reader.missed
     assert shown.events == [("log_gap", "12 bytes are missing here")]
+
+
+async def test_log_that_is_counted_anew_is_shown(service: Service) -> None:
+    missed = {"type": "missed", "message": "counted anew", "bytes": 0, "stream": "stdout", "offset": 0}
+    service.streams = [[log("one\ntwo\n", 0), missed, log("two\n", 0), log("three\n", 4), result()]]
+    reader, shown, _ = await told(service)
+    assert shown.data == b"one\ntwo\ntwo\nthree\n"
+    assert reader.missed
 
 
 async def test_bytes_and_what_python_takes_for_the_end_of_a_line(service: Service) -> None:
