@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import quote
@@ -24,7 +25,13 @@ Observe = Callable[[str, str, float], None]
 """Called with what was asked, how it ended (an HTTP status, or a word), and the seconds that it took."""
 
 CONNECTIONS = 16
-"""To the control plane, through each of the two doors, at most; what waits for one has a deadline."""
+"""To the control plane, through each of the two doors, while it answers; what waits for one has a deadline."""
+
+CROWDED, MOST = 1.0, 256
+"""A sign of life that has waited so many seconds makes room for one more, up to so many.
+
+With a control plane that needs 30 s for each answer, sixteen at once were too few for the beats of 200 runs.
+"""
 
 IDLE = 4.0
 """Seconds that an unused connection is kept. Less than the five of many a server: one that it closes as we write to
@@ -48,9 +55,25 @@ class _Door:
     ends: with 200 beats and 50 connections a beat cost three times as much, so that more had to wait, and so on.
     """
 
-    def __init__(self, patience: Patience) -> None:
-        self.client, self.patience = _client(), patience
-        self.room = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+    def __init__(self, patience: Patience, most: int = CONNECTIONS) -> None:
+        self.client, self.patience, self._most = _client(most), patience, most
+        self._room = anyio.CapacityLimiter(CONNECTIONS)
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """In the order of coming. Who has waited for long makes room for one more, until nobody waits."""
+        room, guest = self._room, object()
+        with anyio.move_on_after(CROWDED if self._most > CONNECTIONS else None) as waited:
+            await room.acquire_on_behalf_of(guest)
+        if waited.cancelled_caught:
+            room.total_tokens = min(self._most, room.total_tokens + 1)
+            await room.acquire_on_behalf_of(guest)
+        try:
+            yield
+        finally:
+            room.release_on_behalf_of(guest)
+            if not room.statistics().tasks_waiting:
+                room.total_tokens = max(CONNECTIONS, room.borrowed_tokens)
 
 
 class Wire:
@@ -62,7 +85,7 @@ class Wire:
     def __init__(self, base: httpx.URL, token: Token, limits: PlaneLimits, observe: Observe | None = None) -> None:
         self._base, self._token, self._limits, self._observe = base, token, limits, observe
         self._signs, self._bulk = (
-            _Door(Patience(limits.call, limits.slow)),
+            _Door(Patience(limits.call, limits.slow), MOST),
             _Door(Patience(limits.append, limits.append)),
         )
         self._refused = False
@@ -97,7 +120,7 @@ class Wire:
         began, said, within = anyio.current_time(), "cancelled", door.patience.now
         try:
             with door.patience.wait():
-                async with door.room:
+                async with door.entered():
                     answer = await self._exchange(door.client, method, f"{_of(run_id)}{path}", body)
             said = str(answer.status)
             return self._read(kind, run_id, answer)
@@ -184,12 +207,12 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _client() -> httpx.AsyncClient:
+def _client(most: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=_trust(),
         timeout=None,  # noqa: S113 - the deadline is around the whole exchange
         follow_redirects=False,  # a token is not taken to wherever an answer points
-        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
+        limits=httpx.Limits(max_connections=most, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
         headers={
             "User-Agent": f"claude-k8s-adapter/{__version__}",
             "Accept": "application/json",

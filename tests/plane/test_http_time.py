@@ -15,8 +15,8 @@ from adapter.backoff import Backoff
 from adapter.limits import Limits
 from adapter.mouth import Heart
 from adapter.plane import Beat, Plane
-from adapter.plane.http import PlaneLimits
-from tests.plane.desk import RESULT, Desk, chunk, told, unknown
+from adapter.plane.http import HttpPlane, PlaneLimits
+from tests.plane.desk import RESULT, URL, Desk, behind, chunk, told, unknown
 
 COMPRESSED = True
 
@@ -28,8 +28,8 @@ LOG: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(structlog.Ret
 class Watchful(Desk):
     """Notes when it was told anything that counts as a sign of life."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, run_id: str = "r") -> None:
+        super().__init__(run_id)
         self.alive: list[float] = []
 
     def _answer(self, kind: str, body: dict[str, object]) -> httpx.Response:
@@ -202,6 +202,26 @@ async def test_a_plane_that_needed_30_seconds_for_each_answer_was_never_heard() 
     assert desk.report
     assert desk.text.count(b"\n") == 120
     assert max(desk.silences) < REAPER / 2
+
+
+async def test_a_plane_that_needed_30_seconds_for_each_answer_took_most_of_200_runs_for_lost() -> None:
+    """Sixteen requests at a time are 160 beats in five minutes."""
+    desks = [Watchful(f"r{number}") for number in range(200)]
+
+    async def lives_quietly(plane: HttpPlane, desk: Watchful) -> None:
+        desk.always["all"] = half_a_minute
+        async with plane.run(desk.run_id) as run:
+            heart = Heart(run, Limits(), LOG)
+            with anyio.move_on_after(900):
+                await heart.run(lambda: Beat(run_id=desk.run_id, phase="watch", observed_ago=1.0))
+
+    plane = HttpPlane(URL, limits=REAL)
+    with behind(*desks):
+        async with anyio.create_task_group() as group:
+            for desk in desks:
+                group.start_soon(lives_quietly, plane, desk)
+        await plane.aclose()
+    assert max(max(desk.silences) for desk in desks) < REAPER / 2
 
 
 async def test_ten_minutes_down_in_the_middle_lose_nothing_and_kill_nothing() -> None:
