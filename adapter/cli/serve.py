@@ -65,7 +65,11 @@ DIRECTORY = click.Path(path_type=Path, file_okay=False)
     "--also-namespace", multiple=True, metavar="NAME", help="Where agents' Jobs are, beside --namespace; repeatable."
 )
 @setting(
-    "--max-runs", type=click.IntRange(1), default=100, show_default=True, help="Runs at work at once; others wait."
+    "--max-runs",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Runs at work at once in this replica; others wait.",
 )
 @setting(
     "--unattended", type=Duration(), metavar="DURATION", help="Cancel a run that nobody reads for so long; else never."

@@ -20,7 +20,7 @@ from adapter.plane.store import StoreError, UnknownRun
 log = structlog.get_logger(__name__)
 
 BODY = 8 * 1024 * 1024
-"""Bytes of one request's body. A chunk of log has 1 MiB at most."""
+"""Bytes of one request's body. A chunk of log has 256 KiB at most; a batch of events 4 MiB, or one event."""
 
 _CODES = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 

@@ -25,6 +25,7 @@ READS = {
     "cluster/listing.py": "how old a thing is, in words, where the answer has no date of its own",
     "cluster/preflight.py": "told",
     "plane/http_events.py": "told",
+    "plane/store.py": "told; silence is measured by another clock",
     "sidecar/journal.py": "told",
     "sidecar/routes_agent.py": "told",
     "sidecar/tracing.py": "told",
@@ -34,7 +35,7 @@ READS = {
 
 def test_nothing_that_decides_reads_a_wall_clock() -> None:
     root = Path(adapter.__file__).parent
-    reads = re.compile(r"\btime\.time(_ns)?\(|datetime\.(now|utcnow|today)\(")
+    reads = re.compile(r"\btime\.time(_ns)?\b|datetime\.(now|utcnow|today)\b")
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if reads.search(path.read_text())}
     assert {path for path in found if not path.startswith("local/")} == {*READS}
 

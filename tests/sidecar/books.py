@@ -61,6 +61,12 @@ class Replica:
                 await anyio.sleep(0.02)
         return view
 
+    async def comes_true(self, holds: Callable[[], object], seconds: float = 15) -> None:
+        """Looks until something holds of the book."""
+        with anyio.fail_after(seconds):
+            while not holds():  # noqa: ASYNC110 - as a probe does
+                await anyio.sleep(0.02)
+
     async def end(self, run_id: str, seconds: float = 15) -> RunView:
         """The run once it has finished."""
         return await self.until(run_id, lambda view: view.state == "finished", seconds)
