@@ -181,21 +181,31 @@ async def stored(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
+async def heard(
+    book: Any, metrics: Metrics, *, token: Token | None = None, **app: Any
+) -> AsyncIterator[tuple[str, Server]]:
+    """The app of a book, on a port of its own: where, and the server."""
+    server = Server(_config(create_app(book, token=token, metrics=metrics, **app)))
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
+    finally:
+        server.should_exit = True
+        await running
+
+
+@asynccontextmanager
 async def served(
     tmp_path: Path, *, token: Token | None = None, book: Mapping[str, Any] | None = None, **app: Any
 ) -> AsyncIterator[Service]:
-    """The app, on a port of its own. Afterwards no task of it may be left."""
+    """The app with runs that a test makes up. Afterwards no task of it may be left."""
     before = asyncio.all_tasks()
     async with stored(tmp_path) as store:
         runs, metrics = FakeBook(store, **(book or {})), Metrics()
-        server = Server(_config(create_app(runs, token=token, metrics=metrics, **app)))
-        listener = socket.create_server(("127.0.0.1", 0))
-        running = asyncio.create_task(server.serve([listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as client:
-                yield Service(runs, client, metrics, url, server)
-        finally:
-            server.should_exit = True
-            await running
+        async with (
+            heard(runs, metrics, token=token, **app) as (url, server),
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as client,
+        ):
+            yield Service(runs, client, metrics, url, server)
     assert asyncio.all_tasks() <= before, "a task was left"

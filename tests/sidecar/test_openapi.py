@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from schemathesis.core.transport import Response
 from schemathesis.generation.case import Case
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from adapter.line import Line
+from adapter.local import LocalCluster, Timing
 from adapter.sidecar.app import openapi, openapi_json
 from adapter.sidecar.auth import FixedToken
-from tests.sidecar.serving import served
+from adapter.sidecar.metrics import Metrics
+from adapter.sidecar.models import RUN_ID
+from tests.sidecar.books import replica
+from tests.sidecar.serving import heard, served
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "service-openapi.json"
 TOKEN = "t0ken"
@@ -51,17 +57,35 @@ def test_every_answer_is_documented_and_every_error_in_one_shape() -> None:
     assert "HTTPValidationError" not in openapi()["components"]["schemas"], "FastAPI's own shape of an error"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@asynccontextmanager
+async def made_up(state: Path) -> AsyncIterator[str]:
+    """Runs that are over as soon as they are posted, and no cluster."""
+    async with served(state, token=FixedToken(TOKEN)) as service:
+        await service.book.add(RUN_ID)
+        await service.book.finish(RUN_ID)
+        yield service.url
+
+
+@asynccontextmanager
+async def real(state: Path) -> AsyncIterator[str]:
+    """The service itself, on an embedded cluster. Nothing is let run: nobody knows what it would do."""
+    async with LocalCluster(timing=Timing.fast()) as cluster, replica(cluster, state, line=Line(0)) as one:
+        await one.post(RUN_ID, "true")
+        await one.book.cancel(RUN_ID, "seen enough")
+        await one.end(RUN_ID)
+        async with heard(one.book, Metrics(), token=FixedToken(TOKEN)) as (url, _):
+            yield url
+
+
+@pytest.fixture(scope="module", params=[made_up, real])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service in a thread of its own: the tests are not asynchronous, and speak to it over its socket."""
     ready, over = threading.Event(), threading.Event()
     found: list[str] = []
 
     async def serve() -> None:
-        async with served(tmp_path_factory.mktemp("service"), token=FixedToken(TOKEN)) as service:
-            await service.book.add("b2f6c0de-run")
-            await service.book.finish("b2f6c0de-run")
-            found.append(service.url)
+        async with request.param(tmp_path_factory.mktemp("service")) as url:
+            found.append(url)
             ready.set()
             await asyncio.to_thread(over.wait)
 
