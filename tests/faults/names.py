@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent.parent
 
 
 class Named(NamedTuple):
-    """A failure, what happened, and the test that is named for it: file and function below tests/."""
+    """A failure, what happened, and the test that is named for it: file, function and parameter, below tests/."""
 
     id: str
     happened: str
@@ -76,7 +76,7 @@ PEERS = [
     Named(
         "a11",
         "a new node answered logs with errors for a minute",
-        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing",
+        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[a11-log-answered-with-errors]",
     ),
     # lines are lost, or come twice
     Named(
@@ -113,7 +113,7 @@ PEERS = [
     Named(
         "b8",
         "idle streams were cut by whatever is in between",
-        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing",
+        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[b8-follow-cut]",
     ),
     Named(
         "b9",
@@ -232,7 +232,7 @@ PEERS = [
     Named(
         "d2",
         "something in between dropped the connection, and the client took it for alive",
-        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing",
+        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[d2-watch-silent]",
     ),
     Named(
         "d3",
@@ -252,12 +252,12 @@ PEERS = [
     Named(
         "d6",
         "a parameter switched reconnecting off by being there",
-        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing",
+        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[d6-watch-cut]",
     ),
     Named(
         "d7",
         "a watch ended after a minute, though ten were asked for",
-        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing",
+        "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[d7-watch-ends]",
     ),
     Named("d8", "the session was closed under a watcher", "wire/test_embedding.py::test_aclose_from_another_task"),
     Named(
@@ -275,9 +275,12 @@ PEERS = [
 
 def found(entry: Named, root: Path = TESTS) -> bool:
     """Whether the entry's test is there."""
-    file, _, name = entry.test.partition("::")
-    path = root / file
-    return path.is_file() and name in _functions(path.read_text())
+    file, _, called = entry.test.partition("::")
+    name, _, parameter = called.rstrip("]").partition("[")
+    if not (path := root / file).is_file():
+        return False
+    source = path.read_text()
+    return name in _functions(source) and (not parameter or f'id="{parameter}"' in source)
 
 
 def _functions(source: str) -> set[str]:

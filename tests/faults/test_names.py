@@ -28,4 +28,5 @@ def test_the_document_is_the_map(entries: list[Named]) -> None:
 
 def test_a_test_that_is_not_there_is_noticed() -> None:
     assert not found(Named("x", "", "faults/test_names.py::test_of_nothing"))
+    assert not found(Named("x", "", "wire/test_faults.py::test_a_fault_of_the_wire_loses_nothing[nothing]"))
     assert not found(Named("x", "", "faults/no_such_file.py::test_of_nothing"))
