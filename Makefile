@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
 
-.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster test-paperclip faults faults-cluster bench image clean
+.PHONY: demo test test-all-but-contract test-contract check format docs test-cluster test-paperclip faults faults-cluster kills bench image clean
 
 demo: .venv/done         ## four short runs on the embedded cluster, and what became of each
 	@$(BIN)/claude-k8s demo
@@ -48,6 +48,9 @@ test-paperclip: .venv/done ## with the real Paperclip: some minutes, and 1.5 GB 
 
 faults: .venv/done       ## 500 runs with everything going wrong, judged by who had no part in it
 	@$(BIN)/python -m tests.faults $(FLAGS)
+
+kills: .venv/done        ## the service killed at 100 random moments of 20 runs: some minutes; and one of two replicas
+	@CLAUDE_K8S_KILLS=$${CLAUDE_K8S_KILLS:-100} $(BIN)/pytest tests/service/test_kills.py tests/service/test_replicas.py $(FLAGS)
 
 bench: .venv/done        ## the numbers, beside their aims; with a cluster in $$KUBECONFIG and kubectl, beside kubectl's
 	@$(BIN)/python -m tests.bench

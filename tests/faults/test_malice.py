@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +27,12 @@ rpc error: code = NotFound desc = an error occurred when try to find container
 
 
 async def test_lines_that_look_like_ours_and_like_the_wires_are_only_lines(site: Site) -> None:
-    run = site.start("printf", "%s", SPOOFED.decode() + "\x1b]0;title\x07\x1b[2J\x00"[:-1])
+    said = SPOOFED.decode() + "\x1b]0;title\x07\x1b[2J"
+    run = site.start("sh", "-c", "printf '%s' \"$0\"; printf '\\000\\000end'", said)
     result = await run.result()
     assert result.ok
     assert result.log.complete
-    assert run.plane.data == SPOOFED + b"\x1b]0;title\x07\x1b[2J"
+    assert run.plane.data == said.encode() + b"\0\0end"
     assert run.plane.words("log_gap") == []
 
 
@@ -48,6 +50,28 @@ async def test_a_line_that_does_not_end_is_delivered_in_pieces_of_a_bounded_size
     assert result.ok
     assert run.plane.data == b"\0" * size
     assert max(len(said.data) for said in run.plane.said if isinstance(said, LogChunk)) <= limits.line
+
+
+async def test_a_line_that_does_not_end_is_not_held_in_memory(cluster: LocalCluster) -> None:
+    size, limits = 9_000_000, replace(FAST, line=200_000, memory=500_000, tail=60)
+
+    class Forgetful(Recorder):
+        got = 0
+
+        async def log(self, chunk: LogChunk) -> None:
+            self.got += len(chunk.data)
+
+    plane = Forgetful()
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=limits) as adapter:
+        tracemalloc.start()
+        try:
+            run = start(adapter, "sh", "-c", f"head -c {size} /dev/zero", plane=plane)
+            result = await run.result(50)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (result.ok, plane.got) == (True, size)
+    assert most < size
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.conftest import say
 from tests.contract.agents import IMAGE
 from tests.contract.conftest import Place
 from tests.service.agents import AgentScript
-from tests.service.chaos import Chaos, kills, seed
+from tests.service.chaos import Chaos, full, kills, seed
 from tests.service.processes import HASTY
 from tests.service.scene import Play, scene
 from tests.service.scripts import scripts
@@ -42,7 +42,7 @@ async def test_kill_9_at_random_moments(place: Place, tmp_path: Path, pytestconf
     chance = Random(number)
     async with victim(place, tmp_path) as one, scene(place, tmp_path, one) as played:
         chaos = Chaos(played, chance)
-        await chaos.play(plays(chance, place, max(4, KILLS // 5)), KILLS)
+        await chaos.play(plays(chance, place, 20 if full() else 4), KILLS)
         complaints = await played.verdict(PATIENCE)
         status = await one.end()
     say(pytestconfig, f"{chaos.told()} (seed {number}): {played.told()}")
