@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -34,8 +33,6 @@ log = structlog.get_logger(__name__)
 
 STOP = 2
 """Seconds that answers under way may take once the service stops; whoever reads events is told at once."""
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Connect = Callable[[str, Line], AbstractAsyncContextManager[Adapter]]
 """An adapter for a replica of this name, with this line for its runs."""
