@@ -12,7 +12,7 @@ from rich.table import Table
 from tests.bench.figures import Figure
 from tests.bench.programs import quiet
 
-NUMBERS = ("ending", "closing", "calls", "throughput", "transcript", "many", "service", "imports")
+NUMBERS = ("ending", "closing", "calls", "cancels", "throughput", "transcript", "many", "service", "imports")
 
 WIDTH = 150
 
