@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -15,8 +14,7 @@ import click
 from adapter import paperclip as module
 from adapter._version import __version__
 from adapter.cli.settings import CONTEXT, setting
-
-_LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
+from adapter.loopback import is_loopback
 
 
 @click.group(context_settings=CONTEXT)
@@ -69,7 +67,7 @@ def _check(config: dict[str, Any]) -> None:
     if "url" not in config:
         return
     scheme, host = _address(config["url"])
-    if scheme == "http" and not _LOOPBACK.fullmatch(host) and not config.get("allowHttp"):
+    if scheme == "http" and not is_loopback(host) and not config.get("allowHttp"):
         raise click.BadParameter(
             f"{config['url']}: a run's secrets would leave this machine by plain HTTP: give an https address, or"
             " --allow-http where the network can be trusted",

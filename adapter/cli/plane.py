@@ -63,8 +63,9 @@ def plane(
     asked = interval or min(30.0, reaper / BEATS)
     if not asked < reaper:  # nor is NaN
         raise click.UsageError(f"--interval {asked:g} is not less than --reaper {reaper:g}: every run would be lost")
+    from adapter.loopback import is_loopback
     from adapter.serving import listening  # a web framework is a heavy import: not for `--help`
-    from adapter.sidecar.auth import is_loopback, token_of
+    from adapter.sidecar.auth import token_of
 
     token = token_of(token_file)
     if token is None and not is_loopback(host):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -18,6 +17,7 @@ import anyio
 
 from adapter.backoff import Backoff
 from adapter.errors import AdapterError
+from adapter.loopback import is_loopback
 
 if TYPE_CHECKING:
     import httpx  # a heavy import: only for who asks a service
@@ -81,7 +81,7 @@ class Remote:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(CALL, read=SILENCE)
         self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/"), headers=headers, timeout=timeout, trust_env=not _is_here(parts.hostname)
+            base_url=url.rstrip("/"), headers=headers, timeout=timeout, trust_env=not is_loopback(parts.hostname)
         )
 
     async def __aenter__(self) -> Self:
@@ -228,14 +228,6 @@ def _date(answer: httpx.Response) -> datetime:
         return parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):
         return datetime.now(UTC)
-
-
-def _is_here(host: str) -> bool:
-    """Whether it is this machine, which no proxy of the environment could reach."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _shown(url: str) -> str:

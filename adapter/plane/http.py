@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio
 import structlog
 
+from adapter.loopback import is_loopback
 from adapter.plane import Plane
-from adapter.plane.http_address import Token, base_of, is_loopback
+from adapter.plane.http_address import Token, base_of
 from adapter.plane.http_limits import PlaneLimits
 from adapter.plane.http_run import Allowed, Execution, HttpRun, always
 from adapter.plane.http_status import PlaneError
@@ -43,7 +44,7 @@ class HttpPlane:
     ) -> None:
         self._limits, self._supervisor = limits or PlaneLimits(), supervisor
         base, secret = base_of(url), Token(token, token_file)
-        if secret and base.scheme == "http" and not is_loopback(base):
+        if secret and base.scheme == "http" and not is_loopback(base.host):
             log.warning(
                 "plane.token_in_the_clear", plane=str(base), hint="whoever is on the way can read it: use https"
             )

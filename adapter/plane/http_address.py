@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 import httpx
@@ -31,14 +30,6 @@ def base_of(url: str) -> httpx.URL:
 def _need(holds: bool, complaint: str) -> None:
     if not holds:
         raise InvalidRequest(f"plane.url {complaint}")
-
-
-def is_loopback(url: httpx.URL) -> bool:
-    """Whether nobody but this machine can listen to what is sent there."""
-    try:
-        return ipaddress.ip_address(url.host).is_loopback
-    except ValueError:
-        return url.host == "localhost"
 
 
 class Token:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.errors import AdapterError
+from adapter.loopback import is_loopback
 from adapter.sidecar.errors import refusal
 
 log = structlog.get_logger(__name__)
@@ -113,14 +113,6 @@ def _of_this_machine(headers: Headers) -> bool:
 def _host(text: str) -> str:
     """The host without its port."""
     return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can mean itself by it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _look(path: Path) -> tuple[int, int, int] | None:

@@ -15,11 +15,12 @@ import uvicorn
 
 from adapter.errors import AdapterError
 from adapter.line import Line
+from adapter.loopback import is_loopback
 from adapter.plane.store import Store
 from adapter.service import Adapter
 from adapter.serving import Server, listening, signals, url_of
 from adapter.sidecar.app import create_app
-from adapter.sidecar.auth import VARIABLE, Token, is_loopback, token_of
+from adapter.sidecar.auth import VARIABLE, Token, token_of
 from adapter.sidecar.book import RunBook
 from adapter.sidecar.keeper import Settings
 from adapter.sidecar.limits import MOST_HEAD

@@ -10,8 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapter.errors import InvalidRequest
+from adapter.loopback import is_loopback
 from adapter.plane.http import HttpPlane
-from adapter.plane.http_address import Token, base_of, is_loopback
+from adapter.plane.http_address import Token, base_of
 
 SECRET = "s3cr3t-t0k3n"
 
@@ -49,7 +50,7 @@ def test_a_slash_at_the_end_is_no_part_of_it(url: str) -> None:
     [("127.0.0.1", True), ("127.8.8.8", True), ("[::1]", True), ("localhost", True), ("10.0.0.1", False), ("p", False)],
 )
 def test_what_is_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(httpx.URL(f"http://{host}:80/")) is loopback
+    assert is_loopback(httpx.URL(f"http://{host}:80/").host) is loopback
 
 
 async def test_a_token_in_the_clear_is_warned_of_once() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import AdapterError
-from adapter.sidecar.auth import FileToken, FixedToken, is_loopback, token_of
+from adapter.loopback import is_loopback
+from adapter.sidecar.auth import FileToken, FixedToken, token_of
 from tests.sidecar.serving import served
 
 SECRET = "s3cret-s3cret"
