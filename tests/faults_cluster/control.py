@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
+
+import anyio
 
 from adapter.cluster.connection import ApiError, Unreachable
 from tests.contract.conftest import Object, Place
@@ -30,11 +33,15 @@ class Control:
         await _script("stop", name, signal)
 
     async def start(self, name: str) -> None:
+        """Starts what does not run; an API server until it answers, which one that was just killed may not at once."""
         await _script("start", name)
+        if name == "apiserver":
+            await until(self._answers, 120)
 
     async def restart(self, name: str) -> None:
         """Kills a component and starts it again."""
-        await _script("restart", name)
+        await self.stop(name, "KILL")
+        await self.start(name)
 
     async def mend(self) -> None:
         """Starts what does not run, and waits until all is well: writes are taken, and every node is heard of.
@@ -65,6 +72,15 @@ class Control:
             return bool(now) and all(now[name] != before.get(name) for name in now)
 
         await until(renewed, 60)
+
+    async def _answers(self) -> bool:
+        """Whether the API server answers. One that ended again, since its port was not free yet, is started again."""
+        with suppress(ApiError, Unreachable):
+            await self._place.connection.call("GET", "/version", deadline=2)
+            return True
+        await anyio.sleep(1)
+        await _script("start", "apiserver")
+        return False
 
     async def _leases(self) -> dict[str, str]:
         """When each node was last heard of; nothing where nobody can say it."""

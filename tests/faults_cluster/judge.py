@@ -131,13 +131,20 @@ def faults(judged: Judged, expected: Expected) -> Iterator[str]:
         yield "nobody knows how many lines the pod has said"
     if not judged.right:
         yield f"expected {expected}, not {judged.result}"
-    if tally.twice or tally.backwards:
+    if [number for number in tally.odd if not (expected.torn and _is_piece(number, lost))]:
         yield f"{tally.twice} lines twice, {tally.backwards} out of order"
     if lost and not expected.torn and not said_gap:
         said = "" if judged.gap_said else " without a word"
         yield f"{len(lost)} lines lost{said} ({lost[0]} to {lost[-1]} of {tally.last})"
     if judged.gap_said and not lost and not expected.losing:
         yield f"a gap was said where there is none: {judged.result.log.notes}"
+
+
+def _is_piece(number: int, lost: list[int]) -> bool:
+    """Whether it may be what is left of a line that was torn within its number: `1234` or `56` of `123456`."""
+    text = str(number)
+    others = (str(one) for one in lost if one != number)
+    return any(other.startswith(text) or other.endswith(text) for other in others)
 
 
 def lines_before(text: bytes, moment: datetime) -> Iterator[int]:

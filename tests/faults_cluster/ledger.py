@@ -21,6 +21,8 @@ class Tally:
         self.last = 0
         self.backwards = 0
         """Lines that came after one with a higher number."""
+        self.odd: list[int] = []
+        """The numbers of all those, and of those that came twice."""
         self.strange: list[bytes] = []
         """Lines that no pod of the matrix says."""
 
@@ -53,6 +55,8 @@ class Tally:
         n = int(number)
         if n >= len(self._times):
             self._times += bytes(n + 1 - len(self._times))
+        if self._times[n] or n < self.last:
+            self.odd.append(n)
         self._times[n] = min(255, self._times[n] + 1)
         self.backwards += n < self.last
         self.last = max(n, self.last)

@@ -74,6 +74,23 @@ def test_loss_without_a_word_is_always_a_fault(text: bytes, complete: bool, expe
     assert found.startswith(word) if word else not found, found
 
 
+@pytest.mark.parametrize(
+    ("rest", "expected", "odd"),
+    [
+        (b"1\n2 x\n13\n14\n", TORN, False),  # what is left of line 12
+        (b"1\n2 x\n13\n14\n", LOSING, True),
+        (b"12 x\n1\n2 x\n13\n14\n", TORN, True),
+        (b"5 x\n13\n14\n", TORN, True),
+    ],
+)
+def test_a_line_that_was_torn_within_its_number_is_no_other_line(rest: bytes, expected: Expected, odd: bool) -> None:
+    whole = b"".join(b"%d x\n" % number for number in range(1, 12))
+    log = LogSummary(complete=False)
+    result = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="", exit_code=0, log=log)
+    found = list(faults(Judged.of(tally_of(whole, rest), result, expected, said=14), expected))
+    assert any("twice" in fault for fault in found) is odd, found
+
+
 def test_what_a_pod_could_not_tell_is_not_taken_for_nothing() -> None:
     result = RunResult(run_id="r", outcome=Outcome.SUCCEEDED, code=Code.OK, message="", exit_code=0)
     judged = Judged.of(tally_of(b"1\n2\n"), result, SUCCESS, said=None)
