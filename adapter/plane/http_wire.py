@@ -49,7 +49,7 @@ class _Answer:
 
 
 class _Door:
-    """A client, and the queue before it, which is ours: first come, first served, at no cost.
+    """A client, and the queue before it, which is ours: it costs nothing.
 
     In the library's own each request that waits is compared with every connection, whenever any other one begins or
     ends: with 200 beats and 50 connections a beat cost three times as much, so that more had to wait, and so on.
@@ -61,7 +61,7 @@ class _Door:
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
-        """In the order of coming. Who has waited for long makes room for one more, until nobody waits."""
+        """In the order of coming, but for those who have waited for long: each makes room for one more, at the end."""
         room, guest = self._room, object()
         with anyio.move_on_after(CROWDED if self._most > CONNECTIONS else None) as waited:
             await room.acquire_on_behalf_of(guest)

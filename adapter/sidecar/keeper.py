@@ -126,7 +126,8 @@ class Keeper:
     async def settle(self, namespace: str, job: Job, held: Held) -> None:
         """What an earlier life may not have come to after its result was accepted: the Job bears it, and is cleaned up.
 
-        Judged anew, it might be another one. Raises `AdapterError` where the next look should try again.
+        Judged anew, it might be another one. What the API server cannot do now is tried again at the next look, and
+        keeps no other run from being looked after.
         """
         jobs = Jobs(self.adapter.connection, namespace, call=self.adapter.limits.call)
         try:
@@ -134,7 +135,7 @@ class Keeper:
                 await jobs.annotate(job, RESULT, annotation(held.result))
         except ApiError as error:
             if error.transient:
-                raise
+                return
             log.warning("run.result_not_on_its_job", run_id=held.run_id, job=job.name, error=str(error))
         held.recalled = False
         if held.pushed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +26,13 @@ HEAD = 256
 A transcript's first event holds its session by then. A reader waits for so many, so there are few.
 """
 
-CURSOR_PATTERN = (
-    r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})(?:\.([0-9a-f]{1,8}|-)\.([0-9a-f]{1,8}|-))?"
-)
+_HEAD = r"(~?[0-9a-f]{1,8}|-)"
+CURSOR_PATTERN = r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})" + rf"(?:\.{_HEAD}\.{_HEAD})?"
 
 
 @dataclass(slots=True)
 class Doubt:
-    """Whether a log begins as the one did that a cursor is of, whose first `size` bytes had the checksum `crc`.
+    """Whether a log begins as the one did that a reader has had, whose first `size` bytes had the checksum `crc`.
 
     `seen` is what waits for the answer.
     """
@@ -43,7 +42,11 @@ class Doubt:
     seen: list[Entry] = field(default_factory=list)
 
     def answer(self, entry: Entry) -> bool | None:
-        """With the next entry; None: more of the log must come. One that was begun further on was told where it is."""
+        """With the next entry; None: more of the log must come.
+
+        One that does not begin with its first byte was begun where a control plane's log ended, or trimmed: it counts
+        as the same.
+        """
         self.seen.append(entry)
         begin = b"".join(one.body for one in self.seen)[: self.size]
         if self.seen[0].offset:
@@ -58,7 +61,7 @@ class Place:
     `epoch` names the journal that has counted the entries. Bytes are counted alike by every journal of a run that has
     read its log from the beginning, so they say where to go on even where that journal is lost. `heads` are the
     checksums of the logs' first bytes (`HEAD`), by which that is found out: a journal that was begun after the kubelet
-    had rotated the log away counts from what was left. Until then the cursor is one of `origin`, the reader's journal.
+    had rotated the log away counts from what was left. `doubts` are the logs of which it is not known yet.
     """
 
     epoch: str
@@ -66,7 +69,6 @@ class Place:
     ends: dict[Stream, int] = field(default_factory=lambda: dict.fromkeys(STREAMS, 0))
     heads: dict[Stream, int] = field(default_factory=dict)
     doubts: dict[Stream, Doubt] = field(default_factory=dict)
-    origin: tuple[str, int] = ("", 0)
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -75,18 +77,28 @@ class Place:
         if found is None:
             raise BadCursor("after is no cursor of this service: give one that it gave you, or none")
         epoch, seq, stdout, stderr, *heads = found.groups()
-        known = {stream: int(head, 16) for stream, head in zip(STREAMS, heads, strict=True) if head not in (None, "-")}
-        return cls(epoch, int(seq), {"stdout": int(stdout), "stderr": int(stderr)}, known)
+        said = {stream: head for stream, head in zip(STREAMS, heads, strict=True) if head not in (None, "-")}
+        known = {stream: int(head.lstrip("~"), 16) for stream, head in said.items()}
+        place = cls(epoch, int(seq), {"stdout": int(stdout), "stderr": int(stderr)}, known)
+        place.doubts = place._doubtful([stream for stream, head in said.items() if head.startswith("~")])
+        return place
 
     def __str__(self) -> str:
-        epoch, seq = self.origin if self.doubts else (self.epoch, self.seq)
-        heads = [f"{self.heads[stream]:x}" if stream in self.heads else "-" for stream in STREAMS if self.heads]
-        return ".".join([epoch, str(seq), *(str(self.ends[stream]) for stream in STREAMS), *heads])
+        seq = min([self.seq, *(doubt.seen[0].seq - 1 for doubt in self.doubts.values() if doubt.seen)])
+        heads = [self._head(stream) for stream in STREAMS if self.heads]
+        return ".".join([self.epoch, str(seq), *(str(self.ends[stream]) for stream in STREAMS), *heads])
+
+    def _head(self, stream: Stream) -> str:
+        mark = "~" if stream in self.doubts else ""
+        return f"{mark}{self.heads[stream]:x}" if stream in self.heads else "-"
 
     def at(self, epoch: str) -> Place:
         """The same bytes in another journal, from its first entry on."""
-        doubts = {s: Doubt(min(self.ends[s], HEAD), head) for s, head in self.heads.items() if self.ends[s]}
-        return Place(epoch, 0, self.ends, self.heads, doubts, (self.epoch, self.seq))
+        return Place(epoch, 0, self.ends, self.heads, self._doubtful(self.heads))
+
+    def _doubtful(self, streams: Iterable[Stream]) -> dict[Stream, Doubt]:
+        ends = self.ends
+        return {stream: Doubt(min(ends[stream], HEAD), self.heads[stream]) for stream in streams if ends[stream]}
 
     def lines(self, entry: Entry) -> Iterator[Line]:
         """The lines of the next entry; each moves the place behind itself."""

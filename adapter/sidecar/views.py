@@ -39,8 +39,7 @@ class State(StrEnum):
 class RunView:
     """One run. `mine` says that this replica looks after it, `unattended` that nobody reads a run that is not pushed.
 
-    Of a run that another replica has it is not known who reads it there: it counts as unattended, so that whoever looks
-    for a run that it has lost finds it at any replica. `durable`: another replica could go on with it. `execution` is
+    Who reads a run is known to its own replica alone. `durable`: another replica could go on with it. `execution` is
     the result as the control plane stores it.
     """
 
@@ -76,10 +75,9 @@ def of_job(job: Job, run_id: str, namespace: str, is_left: Callable[[Job], bool]
     """A run that is not held here, as its Job tells; `is_left` says whether the Job's replica is dead."""
     result = result_on(job)
     own = result if result and result.run_id == run_id and not result.again else None
-    state = _state_of(job, own, is_left)
     return RunView(
         run_id=run_id,
-        state=state,
+        state=_state_of(job, own, is_left),
         outcome=own.outcome.value if own else None,
         durable=True,
         cancel=job.cancel,
@@ -91,7 +89,6 @@ def of_job(job: Job, run_id: str, namespace: str, is_left: Callable[[Job], bool]
         task=job.task,
         session=job.session,
         supervisor=job.supervisor,
-        unattended=state is not State.FINISHED and job.supervisor is not None,
         created_at=job.created,
         result=own.to_json() if own else None,
     )

@@ -93,11 +93,3 @@ async def test_a_reader_who_came_to_another_replica_was_not_told_that_the_log_wa
         missed = await read_until(two, read["cursor"], lambda line: line["type"] in ("log", "missed"))
         assert (missed["type"], missed["offset"]) == ("missed", 0)
         assert "begun" not in (await read_until(two, missed["cursor"], says("more 50\n")))["text"]
-
-
-async def test_a_lost_run_was_found_only_at_the_replica_that_had_it(cluster: LocalCluster, tmp_path: Path) -> None:
-    async with replica(cluster, tmp_path, "one") as one, replica(cluster, tmp_path, "two") as two:
-        await running(one, seconds="1")
-        assert (await one.view("a")).unattended
-        assert (await two.until("a", lambda view: view.state == "elsewhere")).unattended
-        assert not (await two.end("a")).unattended

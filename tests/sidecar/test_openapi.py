@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
@@ -17,16 +20,13 @@ from schemathesis.core.transport import Response
 from schemathesis.generation.case import Case
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from adapter.line import Line
-from adapter.local import LocalCluster, Timing
 from adapter.sidecar.app import openapi, openapi_json
 from adapter.sidecar.auth import FixedToken
-from adapter.sidecar.metrics import Metrics
 from adapter.sidecar.models import RUN_ID
-from tests.sidecar.books import replica
-from tests.sidecar.serving import heard, served
+from tests.sidecar.serving import served
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "service-openapi.json"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "service-openapi.json"
 TOKEN = "t0ken"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -57,35 +57,17 @@ def test_every_answer_is_documented_and_every_error_in_one_shape() -> None:
     assert "HTTPValidationError" not in openapi()["components"]["schemas"], "FastAPI's own shape of an error"
 
 
-@asynccontextmanager
-async def made_up(state: Path) -> AsyncIterator[str]:
-    """Runs that are over as soon as they are posted, and no cluster."""
-    async with served(state, token=FixedToken(TOKEN)) as service:
-        await service.book.add(RUN_ID)
-        await service.book.finish(RUN_ID)
-        yield service.url
-
-
-@asynccontextmanager
-async def real(state: Path) -> AsyncIterator[str]:
-    """The service itself, on an embedded cluster. Nothing is let run: nobody knows what it would do."""
-    async with LocalCluster(timing=Timing.fast()) as cluster, replica(cluster, state, line=Line(0)) as one:
-        await one.post(RUN_ID, "true")
-        await one.book.cancel(RUN_ID, "seen enough")
-        await one.end(RUN_ID)
-        async with heard(one.book, Metrics(), token=FixedToken(TOKEN)) as (url, _):
-            yield url
-
-
-@pytest.fixture(scope="module", params=[made_up, real])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service in a thread of its own: the tests are not asynchronous, and speak to it over its socket."""
+@contextmanager
+def made_up(state: Path) -> Iterator[str]:
+    """Runs that are over as soon as they are posted, and no cluster; in a thread, since the tests are no coroutines."""
     ready, over = threading.Event(), threading.Event()
     found: list[str] = []
 
     async def serve() -> None:
-        async with request.param(tmp_path_factory.mktemp("service")) as url:
-            found.append(url)
+        async with served(state, token=FixedToken(TOKEN)) as service:
+            await service.book.add(RUN_ID)
+            await service.book.finish(RUN_ID)
+            found.append(service.url)
             ready.set()
             await asyncio.to_thread(over.wait)
 
@@ -97,6 +79,24 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     finally:
         over.set()
         thread.join(20)
+
+
+@contextmanager
+def real(state: Path) -> Iterator[str]:
+    """The service itself."""
+    command = [sys.executable, "-m", "tests.sidecar.real", str(state), TOKEN]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module", params=[made_up, real])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where it is spoken to."""
+    with request.param(tmp_path_factory.mktemp("service")) as url:
+        yield url
 
 
 schema = schemathesis.openapi.from_dict(openapi())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -84,20 +85,33 @@ def test_whoever_goes_on_from_any_line_has_every_byte_once(chunks: Any, data: st
     assert whole == {s: b"".join(body for stream, body in chunks if stream == s) for s in whole}
 
 
-@given(st.data(), st.integers(0, 60), st.integers(0, 2000), st.integers(1, 999))
+def read_on(journal: list[Entry], place: Place, breaks: list[int]) -> list[dict[str, Any]]:
+    """All that a reader is given from a place on who is cut off after so many lines, each time, and comes back."""
+    told: list[dict[str, Any]] = []
+    for most in [*breaks, None]:
+        given = (line for entry in journal if entry.seq > place.seq for line in place.lines(entry))
+        told += islice(given, most)
+        if most is not None:
+            place = Place.parse(told[-1]["cursor"] if told else str(place))
+    return told + list(place.over("stdout")) + list(place.over("stderr"))
+
+
+@given(st.data(), st.integers(0, 60), st.integers(1, 2000), st.integers(1, 300), st.booleans())
 def test_log_that_is_counted_from_another_place_is_told_anew_and_that_is_said(
-    data: st.DataObject, gone: int, size: int, width: int
+    data: st.DataObject, gone: int, size: int, width: int, quiet: bool
 ) -> None:
-    """A reader of one journal comes to another one, which was begun when the first `gone` lines were rotated away."""
-    log = [b"%d %s\n" % (n, b"x" * width) for n in range(60)]
-    first = Place("one")
-    told = [line for entry in entries([("stdout", line) for line in log]) for line in first.lines(entry)]
-    read = data.draw(st.integers(1, len(told)))
-    rest = b"".join(log[gone:])
-    cut_at = size or 1
-    pieces = [("stdout", rest[at : at + cut_at]) for at in range(0, len(rest), cut_at)]
-    place = Place.parse(told[read - 1]["cursor"]).at("two")
-    again = [line for entry in entries(pieces) for line in place.lines(entry)] + list(place.over("stdout"))
+    """A reader of one journal comes to another one, which was begun when the first `gone` lines were rotated away.
+
+    There is a stderr as well, of which the other journal may never have anything.
+    """
+    log, err = [b"%d %s\n" % (n, b"x" * width) for n in range(60)], ("stderr", b"err\n")
+    first, rest = Place("one"), b"".join(log[gone:])
+    told = [line for entry in entries([err, *(("stdout", line) for line in log)]) for line in first.lines(entry)]
+    read = data.draw(st.integers(1, 60))
+    pieces = [("stdout", rest[at : at + size]) for at in range(0, len(rest), size)]
+    journal = entries(pieces if quiet else [*pieces, err])
+    breaks = data.draw(st.lists(st.integers(0, 4), max_size=6))
+    again = read_on(journal, Place.parse(told[read]["cursor"]).at("two"), breaks)
     given = b"".join(body_of(line) for line in again if line["type"] == "log")
     missed = [line for line in again if line["type"] == "missed"]
     if gone == 0:
@@ -107,17 +121,17 @@ def test_log_that_is_counted_from_another_place_is_told_anew_and_that_is_said(
         assert again[0] is missed[0]
 
 
-def test_while_it_is_not_known_where_a_log_begins_the_cursor_stays_the_readers_own() -> None:
-    read, other = Place("one"), Place("two")
-    [*_, line] = [line for entry in entries([("stdout", b"one\ntwo\n")]) for line in read.lines(entry)]
-    place = Place.parse(line["cursor"]).at("two")
+def test_while_it_is_not_known_where_a_log_begins_the_cursor_says_so() -> None:
+    read = Place("one")
+    [line] = [line for entry in entries([("stdout", b"one\ntwo\n")]) for line in read.lines(entry)]
     half, rest = entries([("stdout", b"one\n"), ("stdout", b"two\nthree\n")])
-    assert ([*place.lines(half)], str(place)) == ([], line["cursor"])
-    [told] = place.lines(rest)
-    assert (told["text"], told["offset"]) == ("three\n", 8)
-    for entry in (half, rest):
-        list(other.lines(entry))
-    assert told["cursor"] == str(other)
+    place = Place.parse(line["cursor"]).at("two")
+    assert list(place.lines(half)) == []
+    assert str(place) == "two.0.8.0.~{}.-".format(line["cursor"].split(".")[4])
+    again = Place.parse(str(place))
+    [told] = [told for entry in (half, rest) for told in again.lines(entry)]
+    assert (told["text"], told["offset"], str(again)) == ("three\n", 8, told["cursor"])
+    assert "~" not in told["cursor"]
 
 
 def test_a_long_entry_comes_in_pieces_between_lines_and_characters() -> None:
