@@ -10,7 +10,7 @@ from adapter.sidecar.errors import dumps
 from adapter.sidecar.models import RUN_ID
 from adapter.sidecar.views import RunView, State
 
-CURSOR = "5f0c7b12a9e4d380.7.312.0"
+CURSOR = "5f0c7b12a9e4d380.7.6.0.363a3020.-"
 
 JOB = "claude-k8s-b2f6c0de-run-3f1c"
 
@@ -61,7 +61,7 @@ _LINES: tuple[dict[str, Any], ...] = (
         "at": 1795514400.25,
     },
     {
-        "cursor": "5f0c7b12a9e4d380.7.6.0",
+        "cursor": CURSOR,
         "type": "log",
         "stream": "stdout",
         "offset": 0,
@@ -69,8 +69,8 @@ _LINES: tuple[dict[str, Any], ...] = (
         "continued": False,
         "stamp": "2026-11-24T10:00:02.120000000Z",
     },
-    {"cursor": "5f0c7b12a9e4d380.7.6.0", "type": "beat", "phase": "watch", "observedAgo": 0.4},
-    {"cursor": "5f0c7b12a9e4d380.7.6.0", "type": "result", "result": RESULT.to_json(), "execution": None},
+    {"cursor": CURSOR, "type": "beat", "phase": "watch", "observedAgo": 0.4},
+    {"cursor": CURSOR, "type": "result", "result": RESULT.to_json(), "execution": None},
 )
 
 JSON_LINES = "".join(f"{dumps(line).decode()}\n" for line in _LINES)
