@@ -30,6 +30,8 @@ _POD_REASONS = {
     "Shutdown": Code.NODE_LOST,
     "Terminated": Code.NODE_LOST,
 }
+_EXIT_LOST = (255, "Unknown")
+"""What containerd says of a container that ended while it was away. One that exits with 255 has the reason Error."""
 _KUBELET_REFUSED = ("OutOf", "UnexpectedAdmissionError", "NodeAffinity", "NodePorts", "HostPortConflict")
 
 
@@ -192,6 +194,8 @@ def _exited(case: Case, _: End) -> Verdict | None:
         return None
     if agent.reason == "ContainerStatusUnknown":
         return Verdict(Outcome.UNKNOWN, Code.STATUS_UNKNOWN, f"{state_of(agent)}: {agent.message or 'no message'}")
+    if (agent.exit_code, agent.reason) == _EXIT_LOST:
+        return Verdict(Outcome.UNKNOWN, Code.STATUS_UNKNOWN, f"{state_of(agent)}: its node has lost its exit code")
     if agent.exit_code is None:
         return Verdict(Outcome.UNKNOWN, Code.UNKNOWN, _words(case, agent))
     if agent.exit_code == 0:

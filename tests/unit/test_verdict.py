@@ -84,6 +84,12 @@ ENDS: dict[str, tuple[tuple[Job | Pod, ...], Outcome, Code, str]] = {
         Code.EXIT_CODE,
         "claude: terminated (exit 255, Error)",
     ),
+    "an exit code that the node has lost": (
+        (pod(running()), pod(terminated(255, "Unknown", message="200000"))),
+        Outcome.UNKNOWN,
+        Code.STATUS_UNKNOWN,
+        "claude: terminated (exit 255, Unknown): its node has lost its exit code",
+    ),
     "start error": (
         (START_ERROR_POD,),
         Outcome.FAILED,
