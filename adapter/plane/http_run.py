@@ -16,7 +16,7 @@ from adapter.plane.http_link import Link
 from adapter.plane.http_standing import Standing
 from adapter.plane.http_status import Conflict, NotKnown, PlaneError
 from adapter.plane.http_wire import Wire
-from adapter.run import RunResult
+from adapter.run import Outcome, RunResult
 
 Execution = Callable[[RunResult], Mapping[str, Any] | None]
 """What a control plane stores of a result besides the result itself."""
@@ -115,7 +115,7 @@ class HttpRun:
             try:
                 await self._link.sign("result", self._report(result))
             except Conflict as conflict:
-                if await self._settled(conflict):
+                if await self._settled(conflict, result.outcome):
                     return
             else:
                 return
@@ -235,15 +235,23 @@ class HttpRun:
             return "the last events"
         return ""
 
-    async def _settled(self, conflict: Conflict) -> bool:
-        """Whether there is nothing more to report. Raises `PlaneError`."""
+    async def _settled(self, conflict: Conflict, outcome: Outcome) -> bool:
+        """Whether there is nothing more to report. Raises `PlaneError`.
+
+        A run that has ended there as it did here was reported by an earlier life of ours, which was killed before it
+        could write that down: what is said of the same end may be other words, since less was seen of it.
+        """
         if conflict.code not in ("terminal", "log_incomplete"):
             raise conflict
         status = await self._link.status()
         if conflict.code == "terminal":
             if not status.terminal:
                 raise conflict
-            self._link.log.warning("plane.result_not_taken", why="the run has ended there already", state=status.state)
+            if status.state == outcome.value:
+                self._link.log.info("plane.result_was_there", state=status.state)
+            else:
+                why = "the run has ended there already"
+                self._link.log.warning("plane.result_not_taken", why=why, state=status.state)
             return True
         for lane in self._lanes.values():
             lane.believe(status)

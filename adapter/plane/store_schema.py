@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from adapter.errors import AdapterError
@@ -44,11 +45,27 @@ class StoreError(AdapterError):
     """The store's file cannot be used: the text names the file and the cause."""
 
 
+class Locked(StoreError):
+    """Another process has the file open."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """The database at `path`, which this process alone has from now on. Raises `StoreError`.
 
-    Its directory must exist. The file is its owner's alone: what it holds of a run may be secret.
+    Its directory must exist. The file is its owner's alone: what it holds of a run may be secret. SQLite itself does
+    not always wait for a lock: a predecessor that was just ending was taken for another process.
     """
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _opened(path)
+        except Locked:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(0.05)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(path, timeout=PATIENCE, isolation_level="IMMEDIATE")
@@ -58,7 +75,8 @@ def connect(path: Path) -> sqlite3.Connection:
         _prepare(db, path)
     except sqlite3.Error as error:
         db.close()
-        raise StoreError(f"{path}: {_cause(error)}") from error
+        kind = Locked if "locked" in str(error) else StoreError
+        raise kind(f"{path}: {_cause(error)}") from error
     except BaseException:
         db.close()
         raise

@@ -165,6 +165,14 @@ class TestResult:
                 await plane.result(RESULT)
         assert [e["state"] for e in logs if e["event"] == "plane.result_not_taken"] == ["process_lost"]
 
+    async def test_a_result_that_an_earlier_life_had_reported_in_other_words_was_called_refused(self) -> None:
+        desk = Desk()
+        desk.state = RESULT.outcome.value
+        with capture_logs() as logs:
+            async with told(desk, replace(FAST, grace=60)) as plane:
+                await plane.result(RESULT)
+        assert [e["event"] for e in logs if e["event"].startswith("plane.result")] == ["plane.result_was_there"]
+
     async def test_a_terminal_that_is_not_confirmed_is_not_believed(self) -> None:
         desk = Desk()
         desk.instead["result"].append(desk.status(409, "terminal"))

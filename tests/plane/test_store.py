@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.plane import LogChunk, Position, Stream
+from adapter.plane import LogChunk, Position, Stream, store_schema
 from adapter.plane.store import PROCESS_LOST, Misfit, Store, StoreError, UnknownRun
 from tests.plane.hands import Hands, chunk
 
@@ -309,6 +309,21 @@ async def test_opening_that_is_cancelled_leaves_the_file_to_others(tmp_path: Pat
     with pytest.raises(asyncio.CancelledError):
         await opening
 
+    await (await Store.open(tmp_path / "store.db")).close()
+
+
+async def test_a_predecessor_that_was_just_ending_was_taken_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not wait where it sees that waiting could be for ever."""
+    prepare, busy = store_schema._prepare, iter([sqlite3.OperationalError("database is locked")])
+
+    def once(db: sqlite3.Connection, path: Path) -> None:
+        for error in busy:
+            raise error
+        prepare(db, path)
+
+    monkeypatch.setattr(store_schema, "_prepare", once)
     await (await Store.open(tmp_path / "store.db")).close()
 
 
