@@ -13,8 +13,6 @@ from operator import le
 
 from adapter.cluster.cursor import LONGEST, STAMP, Alignment, Cursor, is_stamp, seconds, split
 
-_PREFIX = STAMP + 1
-
 _KUBELET = re.compile(
     rb"rpc error: code = \w+ desc = an error occurred when try to find container \"[0-9a-f]{64}\": not found\Z"
 )
