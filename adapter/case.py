@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from adapter.cluster.jobs import Job, older
 from adapter.cluster.pods import AGENT, Container, Pod
@@ -71,12 +72,13 @@ class Trouble:
 
 @dataclass(slots=True)
 class Case:
-    """All that is known of one run. Times are the event loop's clock."""
+    """All that is known of one run. Times are the event loop's clock; `not_before` no container of it can have run."""
 
     job: Job
     limits: Limits
     run_id: str = ""
     supervisor: str | None = None
+    not_before: float = -inf
     let_run_at: float = 0.0
     pod: Pod | None = None
     job_gone: bool = False
@@ -200,7 +202,7 @@ class Case:
         """When `end` may say something else although nothing was seen."""
         if self.ending_at is not None:
             return self._last_moment()
-        return min((at for at, _ in self._verdicts()), default=float("inf"))
+        return min((at for at, _ in self._verdicts()), default=inf)
 
     def _last_moment(self) -> float:
         if self.cancel is not None:

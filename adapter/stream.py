@@ -6,6 +6,7 @@ import anyio
 
 from adapter.backoff import Backoff
 from adapter.case import Case, EndKind
+from adapter.cluster.beginning import Beginning
 from adapter.cluster.connection import Connection
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
@@ -198,5 +199,6 @@ class LogStream:
                 limits=self._limits,
                 put=self._put,
                 room=self._spool.room,
+                beginning=None if self._cursor.marks else Beginning.of(pod, self._container, self.case.not_before),
             )
         return self._reader

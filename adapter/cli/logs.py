@@ -19,6 +19,7 @@ from adapter.cli.remote import Remote, remote_of
 from adapter.cli.rows import time_of
 from adapter.cli.session import log_to_stderr
 from adapter.cli.settings import CONTEXT, setting
+from adapter.cluster.beginning import Beginning
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.following import Follower, Read
 from adapter.cluster.framing import Batch
@@ -158,9 +159,14 @@ class _Reading:
         self._pending: list[Batch] = []
         self._offset = 0
         self.whole = True
-        place = adapter.connection, adapter.namespace, pod.name, container
-        limits, put = adapter.limits, self._pending.extend
-        self._reader = Follower(*place, cursor=Cursor(), limits=limits, put=put, room=self._print)
+        self._reader = Follower(
+            *(adapter.connection, adapter.namespace, pod.name, container),
+            cursor=Cursor(),
+            limits=adapter.limits,
+            put=self._pending.extend,
+            room=self._print,
+            beginning=Beginning.of(pod, container),
+        )
 
     async def read(self) -> None:
         """What is there now, to its end."""

@@ -16,6 +16,7 @@ import structlog
 from anyio.lowlevel import checkpoint
 
 from adapter.backoff import Backoff
+from adapter.cluster.beginning import WORDS, Beginning
 from adapter.cluster.connection import ApiError, Connection, Unreachable, hang_up
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.framing import Batch, Framer
@@ -58,7 +59,10 @@ class Progress:
 
 
 class Follower:
-    """Reads the log of one container of a pod into `put`, from `cursor` on; `room` is where it may wait."""
+    """Reads the log of one container of a pod into `put`, from `cursor` on; `room` is where it may wait.
+
+    `beginning` doubts that what is read first is what was said first; without it nothing does.
+    """
 
     def __init__(
         self,
@@ -71,11 +75,13 @@ class Follower:
         limits: Limits,
         put: Put,
         room: Room,
+        beginning: Beginning | None = None,
     ) -> None:
         self._connection, self._limits, self._container = connection, limits, container
         self._path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         self._framer = Framer(limits.line, cursor)
         self._put, self._room = put, room
+        self._beginning = beginning or Beginning(None)
         self._idle, self._headers = limits.idle, limits.headers
         self.progress = Progress(at=anyio.current_time())
         self.moved = False
@@ -125,6 +131,8 @@ class Follower:
             response = await self._connection.read(self._path, query=query, headers=self._headers)
         except (ApiError, Unreachable) as error:
             return self._refusal(error)
+        if not self.progress.received:
+            self._beginning.opened(anyio.current_time())
         try:
             self._put(self._framer.feed(b""))  # the stream is there, even if nothing comes: a rotated log can be empty
             return await self._pump(response)
@@ -159,6 +167,8 @@ class Follower:
             self.progress.received += len(block)
             self.progress.at = anyio.current_time()
             self._put(self._framer.feed(block))
+            if self._beginning.took(block, self._framer.cursor):
+                self._put([Batch(b"", self._framer.cursor, gap=WORDS)])
 
     def _refusal(self, error: ApiError | Unreachable) -> Read:
         """What the lack of a log means: `pods` not found is final, `pods/log` not found is transient."""

@@ -76,7 +76,7 @@ def _ratio(what: str, ratios: list[float], aim: float, note: str) -> Figure:
 def _missing(rounds: list[Round]) -> str:
     """Who did not take every line exactly once; ours must have said so itself."""
     ours = [one.ours["lines"] for one in rounds if one.ours["lines"] != LINES]
-    silent = any(one.ours["complete"] is not (one.ours["lines"] == LINES) for one in rounds)
+    silent = any(one.ours["complete"] and one.ours["lines"] != LINES for one in rounds)
     theirs = [one.theirs.lines for one in rounds if one.theirs and one.theirs.lines != LINES]
     words = [f"OURS TOOK {ours} LINES OF {LINES}{' AND DID NOT SAY SO' if silent else ''}"] if ours else []
     return "".join(f"; {word}" for word in [*words, *([f"kubectl took {theirs} of {LINES}"] if theirs else [])])

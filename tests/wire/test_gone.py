@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
 
 from adapter import Adapter, Code, Outcome
 from adapter.case import End, EndKind
+from adapter.cluster import beginning
 from adapter.cluster.jobs import Job
 from adapter.limits import Limits
-from adapter.local import LocalCluster
+from adapter.local import Fault, LocalCluster
 from adapter.verdict import judge
 from tests.recorder import Recorder
 from tests.unit.raws import case, pod, running, see, terminated, waiting
@@ -118,3 +120,36 @@ async def test_last_words_that_the_node_cut_short_were_called_complete(site: Sit
     assert run.plane.data == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, lines + 1))
     assert result.log.complete is complete
     assert complete or "more to say than its node may have kept" in result.log.notes[0]
+
+
+# What was said before a log was first read was rotated away, and the log was called complete.
+
+FAST_TALK = ("python3", "-c", "import sys; sys.stdout.writelines(f'{n:<99}\\n' for n in range(120_000))")
+"""16.8 MB of log file, of which the kubelet serves the last 6.3: it has rotated at 10 MiB."""
+
+
+async def test_lines_that_were_rotated_away_unread_were_lost_without_a_word(site: Site) -> None:
+    handle = site.cluster.faults.add(Fault.respond(500, path="*/log"))
+    run = site.start(*FAST_TALK)
+    await site.cluster.until(lambda c: any("terminated" in str(pod.get("status")) for pod in c.list("pods")))
+    handle.remove()
+    result = await run.result()
+    assert result.ok
+    assert not run.plane.data.startswith(b"0 ")
+    assert not result.log.complete
+    assert any("the beginning may be missing" in words for words in run.plane.words("log_gap"))
+
+
+async def test_a_fast_log_that_was_open_before_its_first_line_is_not_doubted(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beginning, "UNSURE", 0.2)
+    gate, called = tmp_path / "gate", anyio.current_time()
+    run = site.start("sh", "-c", f'while ! test -e {gate}; do sleep 0.02; done; exec "$@"', "sh", *FAST_TALK)
+    await site.cluster.until(lambda c: bool(site.follows()))
+    opened = anyio.current_time()
+    await run.plane.until(lambda: anyio.current_time() > opened + (opened - called) + 0.5)
+    gate.touch()
+    result = await run.result()
+    assert run.plane.data.count(b"\n") == 120_000
+    assert result.log.complete
