@@ -7,6 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from adapter.backoff import Backoff
 from adapter.errors import AdapterError
 
 APPLICATION = 0x636B3873
@@ -52,23 +53,23 @@ class Locked(StoreError):
 def connect(path: Path) -> sqlite3.Connection:
     """The database at `path`, which this process alone has from now on. Raises `StoreError`.
 
-    Its directory must exist. The file is its owner's alone: what it holds of a run may be secret. SQLite itself does
-    not always wait for a lock: a predecessor that was just ending was taken for another process.
+    Its directory must exist. The file is its owner's alone: what it holds of a run may be secret. SQLite is not left to
+    wait for a lock: it keeps meanwhile what it has, so that two which open the file at once wait for each other.
     """
-    give_up = time.monotonic() + PATIENCE
+    give_up, backoff = time.monotonic() + PATIENCE, Backoff(0.01, 0.1)
     while True:
         try:
             return _opened(path)
         except Locked:
             if time.monotonic() > give_up:
                 raise
-        time.sleep(0.05)
+        time.sleep(backoff.next())
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(path, timeout=PATIENCE, isolation_level="IMMEDIATE")
+        db = sqlite3.connect(path, timeout=0, isolation_level="IMMEDIATE")
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: {_cause(error)}") from error
     try:

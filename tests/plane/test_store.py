@@ -9,6 +9,7 @@ import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -325,6 +326,24 @@ async def test_a_predecessor_that_was_just_ending_was_taken_for_another_process(
 
     monkeypatch.setattr(store_schema, "_prepare", once)
     await (await Store.open(tmp_path / "store.db")).close()
+
+
+async def test_two_that_opened_a_store_at_once_waited_for_each_other_and_both_gave_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, meeting = store_schema._check, threading.Barrier(2)
+
+    def together(db: sqlite3.Connection, path: Path) -> None:
+        check(db, path)
+        with suppress(threading.BrokenBarrierError):  # they meet once
+            meeting.wait(2)
+            meeting.abort()
+
+    async def opened() -> None:
+        await (await Store.open(tmp_path / "store.db")).close()
+
+    monkeypatch.setattr(store_schema, "_check", together)
+    await asyncio.gather(opened(), opened())
 
 
 async def test_a_closed_store_says_so_and_leaves_no_thread(tmp_path: Path) -> None:
