@@ -61,7 +61,7 @@ class Limits:
     """Deadline of one call of the log sink."""
 
     stall: float = 10.0
-    """A drain without a new byte for this long, with the container terminated, is over."""
+    """A drain without a new byte for this long, with the container terminated and the log answered, is over."""
     tail: float = 90.0
     """Drain and diagnosis together (law 4)."""
     report: float = 1800.0

@@ -23,6 +23,7 @@ _MISSING = {
     Read.GONE: "log incomplete: the pod was gone before its log was read to the end",
     Read.NOT_YET: "log incomplete: the kubelet did not find the log",
     Read.FAILED: "log incomplete: the log could not be read to its end",
+    Read.UNANSWERED: "log incomplete: the log could not be read to its end",
 }
 
 
@@ -169,7 +170,8 @@ class LogStream:
         """Reads on to what is there now; tries again while that makes progress, and for a moment without.
 
         A clean end proves nothing: a kubelet that is stopped ends a read like that. A second one, which brings nothing
-        new, does. A try that began in time counts, however long the host then blocked the loop.
+        new, does. A try that began in time counts, however long the host then blocked the loop. No answer is no log
+        that stands still: an API server whose etcd was away needs up to a minute, of which the tail has more.
         """
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         began = moved_at = anyio.current_time()
@@ -177,6 +179,7 @@ class LogStream:
             tried = anyio.current_time()
             read = await reader.rest(self._limits.stall)
             moved_at = anyio.current_time() if reader.moved else moved_at
+            began = anyio.current_time() if read is Read.UNANSWERED else began
             last = moved_at if read is Read.WHOLE else max(began, reader.progress.at)
             if not self._worth_another(read, reader, case) or tried - last >= self._limits.stall:
                 return read
@@ -186,7 +189,7 @@ class LogStream:
     def _worth_another(self, read: Read, reader: Follower, case: Case) -> bool:
         if read is Read.NOT_YET:
             return case.began(self._container)
-        return read is Read.FAILED or (read is Read.WHOLE and (reader.moved or reader.short))
+        return read in (Read.FAILED, Read.UNANSWERED) or (read is Read.WHOLE and (reader.moved or reader.short))
 
     def _reader_of(self, pod: Pod) -> Follower:
         if self._reader is None:

@@ -146,6 +146,7 @@ async def _read(adapter: Adapter, job: Job, sink: _Log) -> bool:
 
 _WHY = {
     Read.FAILED: "the API server or the kubelet did not answer",
+    Read.UNANSWERED: "the API server did not answer",
     Read.GONE: "its pod is gone",
     Read.NOT_YET: "its container has not started yet",
 }

@@ -45,7 +45,9 @@ class Read(Enum):
     GONE = "gone"
     """The pod is gone, and its log with it."""
     FAILED = "failed"
-    """The API server did not answer, or its answer broke off."""
+    """The answer was an error that may pass, or broke off."""
+    UNANSWERED = "unanswered"
+    """The API server did not answer, or could not be reached."""
     REFUSED = "refused"
     """We may not read it, or the request is wrong: trying again changes nothing."""
 
@@ -172,7 +174,9 @@ class Follower:
 
     def _refusal(self, error: ApiError | Unreachable) -> Read:
         """What the lack of a log means: `pods` not found is final, `pods/log` not found is transient."""
-        if isinstance(error, Unreachable) or error.transient or error.status == 401:
+        if isinstance(error, Unreachable):
+            return Read.UNANSWERED
+        if error.transient or error.status == 401:
             return Read.FAILED
         if error.status == 404:
             return Read.GONE if error.kind == "pods" else Read.NOT_YET

@@ -21,6 +21,7 @@ from tests.unit.raws import case, pod, running, see, terminated, waiting
 from tests.wire.agentwork import agent_work
 from tests.wire.conftest import FAST, Site, start
 from tests.wire.test_agents import context_of
+from tests.wire.test_laws import COUNT, COUNTED
 
 # A sidecar that cannot start (an image without `sh`) was `start_timeout`, after ten minutes.
 
@@ -153,3 +154,15 @@ async def test_a_fast_log_that_was_open_before_its_first_line_is_not_doubted(
     result = await run.result()
     assert run.plane.data.count(b"\n") == 120_000
     assert result.log.complete
+
+
+# An API server whose etcd had been away took the reads of an ended run's log, and answered none for 37 s.
+
+
+async def test_a_log_was_given_up_that_was_not_answered_for_a_while(site: Site) -> None:
+    run = await site.running(*COUNT, said="line 3")
+    unanswered = site.cluster.faults.add(Fault.no_headers(path="*/log", count=8))
+    result = await run.result()
+    assert unanswered.hits == 8
+    assert result.log.complete
+    assert run.plane.data == COUNTED
