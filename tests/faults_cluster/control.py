@@ -27,9 +27,10 @@ class Control:
     """Stops and starts components of the cluster of `place`."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._place, self._etcd_was_away = place, False
 
     async def stop(self, name: str, signal: str = "TERM") -> None:
+        self._etcd_was_away |= name == "etcd"
         await _script("stop", name, signal)
 
     async def start(self, name: str) -> None:
@@ -47,10 +48,15 @@ class Control:
         """Starts what does not run, and waits until all is well: writes are taken, and every node is heard of.
 
         A node that was not heard of for some time, while etcd was away, lost the pods of the next test; and a kubelet
-        that an API server had refused heard of the next test's pod after a minute.
+        that an API server had refused heard of the next test's pod after a minute. An API server has a connection to
+        etcd for each kind of object, and tries each again after up to two minutes: etcd was back, and no Job could be
+        read for longer than a launch waits.
         """
         for name in COMPONENTS:
             await self.start(name)
+        if self._etcd_was_away:
+            await self.restart("apiserver")
+            self._etcd_was_away = False
         await until(self._well, 180)
         await self.restart("kubelet")
         await self.heard()
