@@ -52,11 +52,12 @@ class Control:
         etcd for each kind of object, and tries each again after up to two minutes: etcd was back, and no Job could be
         read for longer than a launch waits.
         """
+        if self._etcd_was_away:
+            for name in ("apiserver", "spare"):
+                await self.stop(name, "KILL")
+            self._etcd_was_away = False
         for name in COMPONENTS:
             await self.start(name)
-        if self._etcd_was_away:
-            await self.restart("apiserver")
-            self._etcd_was_away = False
         await until(self._well, 180)
         await self.restart("kubelet")
         await self.heard()
