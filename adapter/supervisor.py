@@ -14,10 +14,10 @@ the body of a group, but not into a shielded child.)
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import anyio
@@ -167,7 +167,7 @@ class Supervisor:
     async def _supervise_job(self, launched: Launched) -> None:
         """The Job's time, and then the tail: in this order, each step bounded, while the keepalive is beating."""
         with self._feed.subscribe(launched.job.name) as inbox:
-            not_before = -math.inf if launched.adopted else anyio.current_time()
+            not_before = -inf if launched.adopted else anyio.current_time()
             case = Case(launched.job, self._limits, self._work.run_id, self._work.supervisor, not_before)
             watch = self._watch = Watch(case, self._feed, inbox, self._jobs, self._limits, self._herald)
             streams = self._streams(watch)

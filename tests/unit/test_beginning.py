@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapter.cluster.beginning import FAST, UNSURE, Beginning
 from adapter.cluster.cursor import Cursor
 from adapter.cluster.pods import Pod
-from tests.unit.kubelet import EPOCH, SECOND, stamp
+from tests.unit.kubelet import SECOND, stamp
 from tests.unit.raws import raw_pod, running
 
 ROTATES = 10 * 1024 * 1024
@@ -39,8 +39,6 @@ def doubted(beginning: Beginning, blocks: Iterator[tuple[bytes, Cursor]]) -> boo
 
 def begun(at: int, *, age: float = inf) -> Beginning:
     """The beginning of a container that was started at a moment and is opened when it has run for at most `age` s."""
-    whole = EPOCH.timestamp() + at // SECOND
-    assert whole == int(whole)
     made = Beginning(stamp(at)[:19].decode() + "Z", 100.0 - age)
     made.opened(100.0)
     return made
