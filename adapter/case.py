@@ -129,7 +129,7 @@ class Case:
 
     def running(self, now: float) -> None:
         """The Job was let run: its budgets begin."""
-        self.let_run, self.let_run_at = not self.job.suspended, now
+        self.let_run, self.let_run_at = not self.job.waiting, now
         self.see_job(self.job, now)  # an adopted one may be cancelled, ending or failed already
 
     def cancelled(self, why: str, now: float) -> None:

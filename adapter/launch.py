@@ -68,14 +68,14 @@ class Launch:
         """
         if lacking := await self._lacking():
             found = await self._found()  # what runs already is better looked after badly than not at all
-            if found is None or found.job.suspended:
+            if found is None or found.job.waiting:
                 text = f"not allowed in namespace {self._jobs.namespace}: {', '.join(lacking)}"
                 raise Refused(Code.FORBIDDEN, text)
             return found
         launched = await self._takeover.find() or await self._found_again() or await self._create()
         if launched.earlier is None:
             must_be_ours(launched.job, self._work)
-        if launched.job.suspended:
+        if launched.job.waiting:
             return await self._made_ready(launched)
         self._line.enter(self._work.run_id, self._work.agent)
         return launched
@@ -199,12 +199,12 @@ class Launch:
                 await backoff.wait(getattr(error, "retry_after", 0.0))
 
     async def let_run(self, job: Job, cancelled: Callable[[], bool]) -> Job:
-        """Lets a suspended Job run, unless it is cancelled. One that changed is looked at again. Raises `Refused`."""
+        """Lets a waiting Job run, unless it is cancelled. One that changed is looked at again. Raises `Refused`."""
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         give_up = anyio.current_time() + self._budget
         current: Job | None = self._feed.latest(job)  # the controller has written its first conditions meanwhile
         conflicts = 0
-        while current and current.suspended and self._is_ours(current) and not unwanted(current) and not cancelled():
+        while current and current.waiting and self._is_ours(current) and not unwanted(current) and not cancelled():
             try:
                 return await self._jobs.resume(current)
             except (ApiError, Unreachable) as error:
@@ -225,7 +225,7 @@ class Launch:
         return current or job
 
     async def withdraw(self) -> Launched | None:
-        """Deletes a Job that was never let run: by its UID, and only while it is suspended. One that runs is returned.
+        """Deletes a Job that was never let run: by its UID, and only while it waits. Any other is returned.
 
         Raises `Refused` where there was one that is gone by now.
 
@@ -243,7 +243,7 @@ class Launch:
                         raise self._gone()
                     if job is None or job.request != self._work.request or not self._is_ours(job):
                         return None
-                    if not job.suspended:
+                    if not job.waiting:
                         return known(job, self._work.run_id)
                     await self._jobs.delete(job, "Background", version=True)
                     return None

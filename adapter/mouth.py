@@ -196,16 +196,21 @@ class Heart:
         return self._limits.beat_in_flight + self._patience.now
 
     async def run(self, beat: Callable[[], Beat | None]) -> None:
-        """Beats until it is cancelled. `beat` says what there is to say; None: the supervisor is stuck."""
+        """Beats until it is cancelled. `beat` says what there is to say; None: the supervisor is stuck.
+
+        Where the plane does not say when it wants the next one, the interval counts from the beginning of a beat: one
+        that was waited for in vain has waited long enough.
+        """
         wanted: float | None = None
         while True:
-            now = beat()
+            now, began = beat(), anyio.current_time()
             if now is None:
                 self._log.error("keepalive.stuck", hint="the supervisor has not observed its Job; no beat is sent")
             else:
                 wanted = await self._beat(now)
             least = self._limits.beat / 30  # a plane may ask for anything, but not for a loop without a pause
-            pause = self._limits.beat if wanted is None else min(max(wanted, least), self._limits.beat)
+            due = wanted if wanted is not None else began + self._limits.beat - anyio.current_time()
+            pause = min(max(due, least), self._limits.beat)
             await anyio.sleep(pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, no secret
 
     async def _beat(self, beat: Beat) -> float | None:

@@ -175,7 +175,7 @@ def phase_of(case: Case) -> str:
     ended = case.job_gone or case.job.over or (case.pod is not None and case.quiet)
     if ended or case.ending_at is not None or case.cancel is not None:
         return "ending"
-    if case.job.suspended:
+    if case.job.waiting:
         return "queued"
     return "running" if case.started else "pending"
 
@@ -190,7 +190,7 @@ def _is_unseen(case: Case) -> bool:
 def _facts(job: Job) -> Iterator[tuple[str, str]]:
     """What is to be said of a Job, by kind."""
     yield "job", f"Job {job.name}" + (f", supervised by {job.supervisor}" if job.supervisor else "")
-    if job.suspended and not job.over:
+    if job.waiting and not job.over:
         yield "admission", f"waiting: {job.waits}" if job.waits else "waiting to be let run"
     if job.cancel is not None:
         yield "cancel", "cancelling" + (f": {job.cancel}" if job.cancel else "")

@@ -26,7 +26,7 @@ class Fate(Enum):
 
 def fate_of(job: Job, work: Work) -> Fate:
     """The orphan's fate, by the labels of task and session; a session that one side does not know fits any."""
-    if job.suspended:
+    if job.waiting:
         return Fate.NEVER_RAN
     if not work.reattach:
         return Fate.UNWANTED

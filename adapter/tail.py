@@ -14,12 +14,16 @@ from adapter.case import End, EndKind
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
+from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.mouth import Herald
 from adapter.run import RunResult
 from adapter.verdict import needs_another_look
 from adapter.watch import Watch
 from adapter.work import Work
+
+MOST_WHY = 1000
+"""Characters of a verdict that are kept on the Job that it has stopped."""
 
 
 class Tail:
@@ -36,9 +40,10 @@ class Tail:
         case = self._watch.case
         if self._end.kind is not EndKind.VERDICT:
             return
+        why = f"{self._end.code or Code.UNKNOWN}: {self._end.text[:MOST_WHY]}"
         with anyio.move_on_after(self._limits.call):
             try:
-                await self._jobs.suspend(case.job)
+                await self._jobs.suspend(case.job, why)
             except (ApiError, Unreachable) as error:
                 self._herald.tell("job", f"the Job could not be stopped: {error}")
         await self._watch.until(lambda: case.quiet, case.grace + self._limits.stall)

@@ -95,7 +95,7 @@ class Takeover:
         for job in jobs:
             if self._is_lost(job) and (launched := await self._judged(job)):
                 for own in jobs:
-                    if own.name == self._work.name and own.suspended:
+                    if own.name == self._work.name and own.waiting:
                         await self._remove(own)
                 return launched
         return None

@@ -32,6 +32,7 @@ _POD_REASONS = {
 }
 _EXIT_LOST = (255, "Unknown")
 """What containerd says of a container that ended while it was away. One that exits with 255 has the reason Error."""
+_CODES = frozenset(Code)
 _KUBELET_REFUSED = ("OutOf", "UnexpectedAdmissionError", "NodeAffinity", "NodePorts", "HostPortConflict")
 
 
@@ -79,7 +80,7 @@ def result_of(run_id: str, case: Case, end: End, log: LogSummary, stderr: LogSum
     verdict = judge(case, end)
     agent = case.pod.agent if case.pod else None
     # A container that never started and was stopped by us is given an exit code by the kubelet all the same.
-    ended = agent if agent and agent.terminated and end.kind is not EndKind.VERDICT else None
+    ended = agent if agent and agent.terminated and not _by_verdict(case, end) else None
     row = TABLE[verdict.code]
     return RunResult(
         run_id=run_id,
@@ -134,10 +135,12 @@ def _cancelled(case: Case, end: End) -> Verdict | None:
     return Verdict(Outcome.CANCELLED, Code.CANCELLED, f"cancelled{why}{_how(case)}", still)
 
 
-def _by_verdict(_: Case, end: End) -> Verdict | None:
-    if end.kind is not EndKind.VERDICT or end.code is None:
-        return None
-    return Verdict(Outcome.FAILED, end.code, end.text)
+def _by_verdict(case: Case, end: End) -> Verdict | None:
+    """Ours, which stopped the Job; or, as it stands on the Job, that of a supervisor who did not live to report it."""
+    code, _, text = (case.job.stopped or "").partition(": ") if case.suspended else ("", "", "")
+    if end.kind is EndKind.VERDICT and end.code is not None:
+        code, text = end.code, end.text
+    return Verdict(Outcome.FAILED, Code(code), text) if code in _CODES else None
 
 
 def _deadline(case: Case, _: End) -> Verdict | None:

@@ -85,7 +85,7 @@ async def _found(adapter: Adapter, key: str) -> Found:
     lock = await belongings.locked(key)
     pods = tuple(pod for pod in await jobs.pods_of_agent(key) if not pod.over)
     held = [await jobs.get(lock.job)] if lock and lock.job else []
-    theirs = [job for job in await jobs.all(f"{MANAGED_LABEL}={MANAGED_BY},{AGENT_LABEL}={key}") if not job.suspended]
+    theirs = [job for job in await jobs.all(f"{MANAGED_LABEL}={MANAGED_BY},{AGENT_LABEL}={key}") if not job.waiting]
     live = {job.uid: job for job in (*held, *theirs) if job and not job.over}
     return Found(key, lock, tuple(live.values()), pods)
 
@@ -113,7 +113,9 @@ def _plan(found: Found, *, force: bool) -> Iterator[str]:
 
 
 def _state(job: Job) -> str:
-    return "never let run" if job.suspended else "being deleted" if job.deleting else "running, as far as is known"
+    if job.suspended:
+        return "never let run" if job.waiting else "suspended"
+    return "being deleted" if job.deleting else "running, as far as is known"
 
 
 async def _free(adapter: Adapter, found: Found, *, force: bool) -> int:

@@ -86,7 +86,7 @@ def view_of(job: Job, pod: Pod | None, namespace: str) -> dict[str, Any]:
         "state": "finished" if result else "ended" if job.over else phase_of(case_of(job, pod)),
         "outcome": result.outcome.value if result else None,
         "cancel": job.cancel,
-        "waits": job.waits if job.suspended else None,
+        "waits": job.waits if job.waiting else None,
         "job": job.name,
         "jobUid": job.uid,
         "namespace": namespace,

@@ -33,6 +33,11 @@ TERM = "claude-k8s/term"
 """Annotation: a new word each time that a replica takes the Job up: what another has read of it is out of date then."""
 WAITS = "claude-k8s/waits"
 """Annotation: what a suspended Job waits for. Written again and again while somebody waits with it."""
+LET_RUN = "claude-k8s/let-run"
+"""Annotation: written by the very call that lets a Job run. A suspended Job that has it was stopped: it never runs
+again, or an agent whose Job somebody suspended while nobody looked after it would do its work twice."""
+STOPPED = "claude-k8s/stopped"
+"""Annotation: why we have stopped a Job that got nowhere, as code and text: who comes back to it tells the same."""
 RESULT = "claude-k8s/result"
 """Annotation: the result that was accepted, as JSON."""
 
@@ -95,6 +100,8 @@ class Job:
     failed_message: str | None
     failing: str | None
     grace: int
+    let_run: bool = False
+    stopped: str | None = None
     instance: str | None = None
     run_id: str | None = None
     adopter: str | None = None
@@ -111,6 +118,11 @@ class Job:
     def of_run(self) -> str | None:
         """The run whose Job it is now: the one that has taken it over, else the one that made it."""
         return self.adopter or self.run_id
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it was never let run. One that was, and is suspended, has had its agent: it never runs again."""
+        return self.suspended and not self.let_run
 
     @property
     def over(self) -> bool:
@@ -139,6 +151,8 @@ class Job:
             failed_message=failed.get("message") if failed else None,
             failing=(failing.get("reason") or "Failed") if failing else None,
             grace=grace_of(template.get("terminationGracePeriodSeconds")),
+            let_run=LET_RUN in notes,
+            stopped=notes.get(STOPPED),
             instance=labels.get(INSTANCE_LABEL),
             run_id=notes.get(RUN_ID),
             adopter=notes.get(ADOPTER),
@@ -208,11 +222,12 @@ class Jobs:
 
     async def resume(self, job: Job) -> Job:
         """Lets the Job run, if it is still exactly the one we saw."""
-        return await self._patch(job, {"resourceVersion": job.version}, {"suspend": False})
+        meta = {"resourceVersion": job.version, "annotations": {LET_RUN: "true"}}
+        return await self._patch(job, meta, {"suspend": False})
 
-    async def suspend(self, job: Job) -> Job:
-        """Stops the Job: its pods end."""
-        return await self._patch(job, {}, {"suspend": True})
+    async def suspend(self, job: Job, why: str | None = None) -> Job:
+        """Stops the Job: its pods end. `why` is written on it."""
+        return await self._patch(job, {"annotations": {STOPPED: why}} if why else {}, {"suspend": True})
 
     async def annotate(self, job: Job, key: str, value: str, *, version: bool = False) -> Job:
         """Writes one annotation; with `version`, only if nothing about the Job has changed since we saw it."""

@@ -70,16 +70,21 @@ class HttpRun:
     # -- what the plane is told --------------------------------------------------------------------------------------
 
     async def beat(self, beat: Beat) -> float | None:
-        """A sign of life, unless there was another one just now. Does not raise: the next one comes the sooner."""
-        interval = self._standing.interval
-        ago = anyio.current_time() - self._link.accepted_at
+        """A sign of life, unless there was another one just now. Does not raise: the next one comes the sooner.
+
+        The delay after a failure counts from its beginning: with one on top of the longest wait for an answer, a run
+        could be silent for 80 s after an outage.
+        """
+        interval, began = self._standing.interval, anyio.current_time()
+        ago = began - self._link.accepted_at
         if ago < interval / 2:
             return interval - ago
         body = {"phase": beat.phase, "observedAgo": beat.observed_ago, "supervisor": self._supervisor}
         try:
             await self._link.sign("beat", body)
         except PlaneError as error:
-            return min(interval, max(self._beats.next(), error.retry_after))
+            rest = min(interval, self._beats.next()) - (anyio.current_time() - began)
+            return min(interval, max(rest, error.retry_after, self._limits.interval_least))
         self._beats.reset()
         return self._standing.interval
 

@@ -173,7 +173,7 @@ class Adoption:
 
     async def _abandoned(self, namespace: str, job: Job) -> None:
         """A Job whose request is not kept. One that was never let run was promised to nobody."""
-        if not job.suspended:
+        if not job.waiting:
             self._orphaned(job, "its request is not kept")
             return
         log.info("run.swept", run_id=job.of_run, job=job.name)

@@ -81,7 +81,7 @@ def of_job(job: Job, run_id: str, namespace: str, is_left: Callable[[Job], bool]
         outcome=own.outcome.value if own else None,
         durable=True,
         cancel=job.cancel,
-        waits=job.waits if job.suspended else None,
+        waits=job.waits if job.waiting else None,
         job=job.name,
         job_uid=job.uid,
         namespace=namespace,

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import anyio
 import httpx
+import pytest
 import structlog
 
 from adapter.backoff import Backoff
@@ -189,6 +190,26 @@ async def test_a_beat_that_fails_is_made_up_for_before_the_reaper_comes() -> Non
     assert max(desk.silences) < REAPER / 2
 
 
+async def test_a_beat_that_was_waited_for_in_vain_was_followed_by_a_delay_on_top(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    desk = Watchful()
+    tried: list[float] = []
+
+    async def silence() -> None:
+        tried.append(anyio.current_time())
+        await anyio.sleep_forever()
+
+    async def life(plane: Plane, heart: Heart) -> None:
+        desk.always["beat"] = silence
+        await anyio.sleep(600)
+
+    await lives(desk, life)
+    assert len(tried) > 10
+    assert max(later - earlier for earlier, later in pairwise(tried)) <= REAL.slow + REAL.interval_least
+
+
 async def test_a_plane_that_needed_30_seconds_for_each_answer_was_never_heard() -> None:
     desk = Watchful()
     desk.always["all"] = half_a_minute
@@ -269,7 +290,10 @@ async def test_ten_minutes_down_at_the_end_lose_neither_the_log_nor_the_result()
     assert 600 <= took[0] < 720
 
 
-async def test_nothing_is_said_to_a_plane_that_is_down_more_often_than_a_backoff_allows() -> None:
+async def test_nothing_is_said_to_a_plane_that_is_down_more_often_than_a_backoff_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
     desk = Watchful()
 
     async def life(plane: Plane, heart: Heart) -> None:

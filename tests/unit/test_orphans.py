@@ -64,6 +64,10 @@ def test_one_that_was_never_let_run_has_done_nothing_whatever_its_labels(orphan:
     assert fate(orphan | {"suspended": True}) is Fate.NEVER_RAN
 
 
+def test_one_that_was_suspended_after_it_was_let_run_may_have_done_something() -> None:
+    assert fate({"suspended": True, "let_run": True}) is Fate.ADOPT
+
+
 @pytest.mark.parametrize("found", Fate)
 def test_each_fate_can_be_told(found: Fate) -> None:
     assert found.value

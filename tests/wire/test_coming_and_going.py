@@ -186,3 +186,36 @@ async def test_a_second_attempt_is_come_back_to_by_who_knows_nothing_of_it(clust
         plane.cancel()
         assert (await asyncio.wait_for(again, 20)).outcome is Outcome.CANCELLED
     await cluster.until(lambda c: not c.list("jobs"))
+
+
+async def test_an_agent_ran_twice_because_its_job_was_suspended_while_nobody_looked(site: Site) -> None:
+    run = await site.running(*LONG, said="begun", run_id="one")
+    site.adapter.let_go("one")
+    assert (await run.task).outcome is Outcome.DETACHED
+    await _patched(site, run.job, {"suspend": True})
+    await site.cluster.until(lambda c: not c.list("pods"))
+    result = await site.start(*LONG, run_id="one").result()
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.JOB_SUSPENDED)
+    assert pods_made(site.cluster) == 1
+
+
+async def test_a_job_that_its_supervisor_had_stopped_was_let_run_by_the_next_one(site: Site) -> None:
+    broken = site.cluster.node.image_pull_error()
+    plane = Recorder()
+    plane.before_result = asyncio.Event().wait  # it does not live to see it accepted
+    run = site.start(*LONG, run_id="one", plane=plane)
+    await plane.until(lambda: any(isinstance(said, RunResult) for said in plane.said))
+    run.task.cancel()
+    await asyncio.wait([run.task])
+    broken.remove()
+    again = site.start(*LONG, run_id="one")
+    result = await again.result()
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.IMAGE_PULL)
+    assert result.message == next(said for said in plane.said if isinstance(said, RunResult)).message
+    assert pods_made(site.cluster) == 1
+
+
+async def _patched(site: Site, job: str, spec: dict[str, object]) -> None:
+    path = f"/apis/batch/v1/namespaces/default/jobs/{job}"
+    merge = "application/merge-patch+json"
+    await site.adapter.connection.call("PATCH", path, body={"spec": spec}, content_type=merge, deadline=3)
