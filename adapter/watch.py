@@ -89,10 +89,15 @@ class Watch:
             await self._insist(lambda: self._jobs.suspend(self.case.job))
 
     async def find_pod(self) -> None:
-        """Looks until there was an answer, where no pod was seen: a Job can be over before its pod was told of."""
+        """Looks until there was an answer, where no pod was seen: a Job can be over before its pod was told of.
+
+        One that is gone again by then may yet be heard of: the pods' watch can be behind the Jobs'.
+        """
         backoff = Backoff(self._limits.retry_first, self._limits.retry_most)
         while self.case.pod is None and not self.case.job_gone and not await self.look():
             await backoff.wait()
+        if self.case.pod is None and self.case.job.over:
+            await self.until(lambda: self.case.pod is not None, self._limits.news)
 
     def catch_up(self) -> None:
         """Takes what the feed has said meanwhile."""

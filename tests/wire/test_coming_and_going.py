@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import anyio
 import pytest
 
 from adapter import Adapter, Code, Outcome, RunResult, agents
@@ -202,7 +203,7 @@ async def test_an_agent_ran_twice_because_its_job_was_suspended_while_nobody_loo
 async def test_a_job_that_its_supervisor_had_stopped_was_let_run_by_the_next_one(site: Site) -> None:
     broken = site.cluster.node.image_pull_error()
     plane = Recorder()
-    plane.before_result = asyncio.Event().wait  # it does not live to see it accepted
+    plane.before_result = anyio.sleep_forever  # it does not live to see it accepted
     run = site.start(*LONG, run_id="one", plane=plane)
     await plane.until(lambda: any(isinstance(said, RunResult) for said in plane.said))
     run.task.cancel()

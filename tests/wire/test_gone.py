@@ -166,3 +166,18 @@ async def test_a_log_was_given_up_that_was_not_answered_for_a_while(site: Site) 
     assert unanswered.hits == 8
     assert result.log.complete
     assert run.plane.data == COUNTED
+
+
+# A pod that was deleted by force before it was heard of: the Job had failed, and nobody could say why.
+
+
+async def test_a_pod_that_went_before_it_was_heard_of_was_no_pod(cluster: LocalCluster) -> None:
+    cluster.faults.add(Fault.slow(4000, path="*/pods", query={"watch": "1"}))  # half a second for each event
+    async with Adapter.connect(kubeconfig=str(cluster.kubeconfig), limits=replace(FAST, news=8, silence=9)) as adapter:
+        run = start(adapter, "sh", "-c", "sleep 60")
+        await cluster.until(lambda c: any(p["status"].get("phase") == "Running" for p in c.list("pods")))
+        [pod] = cluster.list("pods")
+        cluster.node.delete_pod(pod["metadata"]["name"], grace=0)
+        result = await run.result()
+    assert (result.outcome, result.code) == (Outcome.DELETED, Code.POD_DELETED)
+    await cluster.until(lambda c: not c.open_streams())
