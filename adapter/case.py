@@ -112,6 +112,8 @@ class Case:
         """A pod of the Job, as it was last seen."""
         if pod.owner not in (None, self.job.uid):
             return  # the pod of an earlier Job of the same name, still in its grace period
+        if self.suspended and self.pod and pod.uid != self.pod.uid:
+            return  # somebody has let the Job run again: that is no second try of the run, and goes with the Job
         if self.pod and pod.uid == self.pod.uid and older(pod.version, self.pod.version):
             return
         self.pod, self.pod_gone, self.rejected = pod, False, None

@@ -14,7 +14,6 @@ from adapter.case import End, EndKind
 from adapter.cluster.belongings import Belongings
 from adapter.cluster.connection import ApiError, Unreachable
 from adapter.cluster.jobs import RESULT, RESULT_BYTES, Jobs
-from adapter.errors import Code
 from adapter.limits import Limits
 from adapter.mouth import Herald
 from adapter.run import RunResult
@@ -36,11 +35,14 @@ class Tail:
         self._jobs, self._belongings = jobs, belongings
 
     async def stop(self) -> None:
-        """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods."""
-        case = self._watch.case
-        if self._end.kind is not EndKind.VERDICT:
+        """A Job that lives but will get nowhere is stopped before its verdict is told: suspending ends its pods.
+
+        So is one that somebody has suspended and let run again: its new pod is no second try of the run.
+        """
+        case, verdict = self._watch.case, self._end.kind is EndKind.VERDICT
+        if not verdict and not (case.suspended and not case.job.suspended):
             return
-        why = f"{self._end.code or Code.UNKNOWN}: {self._end.text[:MOST_WHY]}"
+        why = f"{self._end.code}: {self._end.text[:MOST_WHY]}" if verdict else None
         with anyio.move_on_after(self._limits.call):
             try:
                 await self._jobs.suspend(case.job, why)

@@ -233,6 +233,15 @@ def test_a_job_suspended_by_somebody_ends_with_its_pod() -> None:
     assert made.end(3.0) == End(EndKind.OVER)
 
 
+def test_a_suspended_job_that_somebody_let_run_again_was_waited_for() -> None:
+    made = case(pod(running()), job(suspend=True))
+    see(made, pod(running(), deleting=True, version="12"), 2.0)
+    see(made, pod(terminated(143, "Error"), deleting=True, version="13"), 3.0)
+    see(made, pod(running(), uid="another", version="14"), 3.0)  # made while the first had its grace period
+
+    assert made.end(3.0) == End(EndKind.OVER)
+
+
 def test_a_job_suspended_before_it_had_a_pod_is_over() -> None:
     assert case(job(suspend=True)).end(1.0) == End(EndKind.OVER)
 

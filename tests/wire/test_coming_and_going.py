@@ -220,3 +220,20 @@ async def _patched(site: Site, job: str, spec: dict[str, object]) -> None:
     path = f"/apis/batch/v1/namespaces/default/jobs/{job}"
     merge = "application/merge-patch+json"
     await site.adapter.connection.call("PATCH", path, body={"spec": spec}, content_type=merge, deadline=3)
+
+
+async def test_a_job_that_is_suspended_and_let_run_again_by_somebody_ends_as_suspended(site: Site) -> None:
+    plane, gate = Recorder(), anyio.Event()
+    plane.before_result = gate.wait
+    trap = "trap 'sleep 0.3; exit 3' TERM; echo begun; sleep 60 & wait"
+    run = await site.running("sh", "-c", trap, said="begun", plane=plane)
+    await _patched(site, run.job, {"suspend": True})
+    await site.cluster.until(lambda c: any(p["metadata"].get("deletionTimestamp") for p in c.list("pods")))
+    await _patched(site, run.job, {"suspend": False})
+    await plane.until(lambda: "report began" in plane.words("task"))
+    await site.cluster.until(lambda c: not c.list("pods"))
+    gate.set()
+    result = await run.result()
+    assert (result.outcome, result.code) == (Outcome.FAILED, Code.JOB_SUSPENDED)
+    assert run.plane.text == "begun\n"
+    await site.cluster.until(lambda c: not c.list("jobs") and not c.list("pods"))
