@@ -81,7 +81,7 @@ class Admission:
         if not lock.job:
             return f"the agent's lock, ConfigMap {lock.name}, is not one of ours"
         holder = await self._asked(lambda: self._jobs.get(lock.job))
-        if holder is None or holder.uid != lock.job_uid or holder.over:
+        if holder is None or holder.uid != lock.job_uid or holder.spent:
             return None
         if holder.instance == job.instance and self._abandoned(holder) and await self._swept(holder):
             return None
@@ -93,7 +93,7 @@ class Admission:
         return [pod.name for pod in pods if pod.owner != job.uid and not pod.over]
 
     def _abandoned(self, holder: Job) -> bool:
-        """A Job that does not run, untouched for longer than a launch may take: its launcher died, or it was stopped.
+        """A Job whose launcher died before it was let run: suspended, and untouched for longer than a launch may take.
 
         By our own clock. Deleting it is safe all the same: whoever lets it run has its version as a precondition, and
         so have we, so that one of the two fails.
@@ -101,10 +101,10 @@ class Admission:
         now = anyio.current_time()
         if self._untouched[:2] != (holder.uid, holder.version):
             self._untouched = (holder.uid, holder.version, now)
-        return holder.suspended and not holder.deleting and now - self._untouched[2] > self._limits.launch
+        return holder.waiting and not holder.deleting and now - self._untouched[2] > self._limits.launch
 
     async def _swept(self, holder: Job) -> bool:
-        self._tell("admission", f"Job {holder.name} does not run, and nobody looks after it: deleting it")
+        self._tell("admission", f"Job {holder.name} was never let run, and nobody looks after it: deleting it")
         try:
             await self._asked(lambda: self._jobs.delete(holder, "Background", version=True))
         except ApiError:

@@ -17,6 +17,7 @@ class Fate(Enum):
 
     ADOPT = "it fits"
     NEVER_RAN = "it was never let run"
+    STOPPED = "it was stopped"
     UNWANTED = "the agent's configuration does not want it (reattachOrphanedJobs)"
     TAKEN = "another run has taken it over"
     TASK_UNKNOWN = "which task it works on is not known"
@@ -26,8 +27,8 @@ class Fate(Enum):
 
 def fate_of(job: Job, work: Work) -> Fate:
     """The orphan's fate, by the labels of task and session; a session that one side does not know fits any."""
-    if job.waiting:
-        return Fate.NEVER_RAN
+    if job.suspended:
+        return Fate.NEVER_RAN if job.waiting else Fate.STOPPED
     if not work.reattach:
         return Fate.UNWANTED
     if job.adopter not in (None, work.run_id, work.lost):

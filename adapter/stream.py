@@ -112,7 +112,8 @@ class LogStream:
             self._spool.close()
 
     async def _read_on(self, case: Case, kind: EndKind) -> None:
-        over = case.job.over or (case.job_gone and case.let_run)
+        stopped = case.suspended and not case.job.stopped
+        over = case.job.over or stopped or (case.job_gone and case.let_run)
         if case.pod is None and over and case.rejected is None and self._container == AGENT:
             self._courier.note("log incomplete: no pod of the Job was seen")
         if case.pod and (kind is not EndKind.VERDICT or case.ever_ran):

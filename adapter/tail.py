@@ -40,7 +40,8 @@ class Tail:
         So is one that somebody has suspended and let run again: its new pod is no second try of the run.
         """
         case, verdict = self._watch.case, self._end.kind is EndKind.VERDICT
-        if not verdict and not (case.suspended and not case.job.suspended):
+        again = case.suspended and not case.job.suspended and self._end.kind is EndKind.OVER
+        if not verdict and not again:
             return
         why = f"{self._end.code}: {self._end.text[:MOST_WHY]}" if verdict else None
         with anyio.move_on_after(self._limits.call):

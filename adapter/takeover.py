@@ -84,7 +84,7 @@ class Takeover:
     async def find(self) -> Launched | None:
         """The lost run's Job, with our name on it; None if there is none that fits. Raises `Refused`.
 
-        What was left suspended, of that run or, beside it, of our own, is no use to anybody, and goes.
+        What was left suspended, or stopped, of that run or, beside it, of our own, is no use to anybody, and goes.
         """
         if self._work.lost is None or self._work.agent is None:
             return None
@@ -118,7 +118,7 @@ class Takeover:
         fate = fate_of(job, self._work)
         if fate is Fate.ADOPT:
             return await self._take(job)
-        if fate is Fate.NEVER_RAN:
+        if fate in (Fate.NEVER_RAN, Fate.STOPPED):
             await self._remove(job)
         else:
             self._tell("admission", f"Job {job.name} of run {job.of_run} is not taken over: {fate.value}")
@@ -145,7 +145,7 @@ class Takeover:
         return {ADOPTER: self._work.run_id, **ours}
 
     async def _remove(self, job: Job) -> None:
-        """Deletes a Job that was never let run, if it still is exactly as we saw it."""
+        """Deletes a Job that does not run, if it still is exactly as we saw it."""
         with suppress(ApiError):
             await self._asked(lambda: self._jobs.delete(job, "Background", version=True))
 

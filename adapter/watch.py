@@ -39,7 +39,8 @@ class Watch:
         asked = False
         while True:
             end = self.case.end(anyio.current_time()) or self._unseen()
-            if end and (asked or end.kind in (EndKind.OVER, EndKind.UNSEEN)):
+            unseen = self.case.suspended and self.case.pod is None  # an adopted Job's pod may have its grace period
+            if end and (asked or (end.kind in (EndKind.OVER, EndKind.UNSEEN) and not unseen)):
                 return end
             asked = end is not None
             if end:

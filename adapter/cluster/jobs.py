@@ -125,6 +125,11 @@ class Job:
         return self.suspended and not self.let_run
 
     @property
+    def spent(self) -> bool:
+        """Whether it starts nothing any more: it is over, or was stopped. Its pod may have its grace period yet."""
+        return self.over or (self.suspended and self.let_run)
+
+    @property
     def over(self) -> bool:
         """Whether a condition says that the Job has ended."""
         return self.complete or self.failed is not None

@@ -172,8 +172,11 @@ class Adoption:
         await jobs.mark(job, {SUPERVISOR: self._keeper.replica, TERM: secrets.token_hex(4)}, version=True)
 
     async def _abandoned(self, namespace: str, job: Job) -> None:
-        """A Job whose request is not kept. One that was never let run was promised to nobody."""
-        if not job.waiting:
+        """A Job whose request is not kept. One that was never let run was promised to nobody.
+
+        Nor has one that was stopped an end of its own: either would stay for good.
+        """
+        if not job.suspended:
             self._orphaned(job, "its request is not kept")
             return
         log.info("run.swept", run_id=job.of_run, job=job.name)

@@ -64,8 +64,8 @@ def test_one_that_was_never_let_run_has_done_nothing_whatever_its_labels(orphan:
     assert fate(orphan | {"suspended": True}) is Fate.NEVER_RAN
 
 
-def test_one_that_was_suspended_after_it_was_let_run_may_have_done_something() -> None:
-    assert fate({"suspended": True, "let_run": True}) is Fate.ADOPT
+def test_one_that_was_stopped_would_end_whoever_takes_it_over() -> None:
+    assert fate({"suspended": True, "let_run": True}) is Fate.STOPPED
 
 
 @pytest.mark.parametrize("found", Fate)

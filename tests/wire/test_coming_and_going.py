@@ -197,7 +197,23 @@ async def test_an_agent_ran_twice_because_its_job_was_suspended_while_nobody_loo
     await site.cluster.until(lambda c: not c.list("pods"))
     result = await site.start(*LONG, run_id="one").result()
     assert (result.outcome, result.code) == (Outcome.FAILED, Code.JOB_SUSPENDED)
+    assert result.log.notes == ("log incomplete: no pod of the Job was seen",)
     assert pods_made(site.cluster) == 1
+
+
+async def test_a_suspended_jobs_pod_in_its_grace_period_was_not_waited_for_by_who_came_back(site: Site) -> None:
+    trap = "trap 'echo last; sleep 0.5; exit 3' TERM; echo begun; sleep 60 & wait"
+    run = await site.running("sh", "-c", trap, said="begun", run_id="one")
+    site.adapter.let_go("one")
+    await run.task
+    await _patched(site, run.job, {"suspend": True})
+    await site.cluster.until(lambda c: any(p["metadata"].get("deletionTimestamp") for p in c.list("pods")))
+    again = site.start("sh", "-c", trap, run_id="one")
+    result = await again.result()
+    assert (result.code, result.exit_code, result.log.complete) == (Code.JOB_SUSPENDED, 3, True)
+    assert again.plane.text == "begun\nlast\n"
+    told = [event.message for event in again.plane.events]
+    assert told.index("claude: terminated (exit 3, Error)") < told.index("watch ended")
 
 
 async def test_a_job_that_its_supervisor_had_stopped_was_let_run_by_the_next_one(site: Site) -> None:
@@ -216,6 +232,23 @@ async def test_a_job_that_its_supervisor_had_stopped_was_let_run_by_the_next_one
     assert pods_made(site.cluster) == 1
 
 
+async def test_a_stopped_jobs_agent_is_free_once_its_pod_has_ended(place: Site) -> None:
+    await let_go_of(place, agent_work("one", *FOREVER))
+    one = job_name("default", "one")
+    await _patched(place, one, {"suspend": True})
+    result = await asyncio.wait_for(begin(place, agent_work("two", "true"), Recorder()), 10)
+    assert result.ok
+    assert one in {job["metadata"]["name"] for job in place.cluster.list("jobs")}, "it is its own run's to end"
+
+
+async def test_a_lost_runs_job_that_was_stopped_is_not_taken_over(place: Site) -> None:
+    await let_go_of(place, agent_work("one", *FOREVER))
+    await _patched(place, job_name("default", "one"), {"suspend": True})
+    result = await asyncio.wait_for(begin(place, agent_work("two", "true", lost="one"), Recorder()), 10)
+    assert (result.outcome, result.job) == (Outcome.SUCCEEDED, job_name("default", "two"))
+    assert job_name("default", "one") not in {job["metadata"]["name"] for job in place.cluster.list("jobs")}
+
+
 async def _patched(site: Site, job: str, spec: dict[str, object]) -> None:
     path = f"/apis/batch/v1/namespaces/default/jobs/{job}"
     merge = "application/merge-patch+json"
@@ -231,7 +264,7 @@ async def test_a_job_that_is_suspended_and_let_run_again_by_somebody_ends_as_sus
     await site.cluster.until(lambda c: any(p["metadata"].get("deletionTimestamp") for p in c.list("pods")))
     await _patched(site, run.job, {"suspend": False})
     await plane.until(lambda: "report began" in plane.words("task"))
-    await site.cluster.until(lambda c: not c.list("pods"))
+    await site.cluster.until(lambda c: pods_made(c) == 2 and not c.list("pods"))
     gate.set()
     result = await run.result()
     assert (result.outcome, result.code) == (Outcome.FAILED, Code.JOB_SUSPENDED)
