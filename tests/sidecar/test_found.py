@@ -79,6 +79,20 @@ async def test_a_job_in_another_namespace_was_gone_after_a_restart(cluster: Loca
         await cluster.until(lambda c: not c.list("jobs", "other"))
 
 
+async def test_a_job_that_was_stopped_stayed_for_good_after_a_crash(cluster: LocalCluster, tmp_path: Path) -> None:
+    cluster.node.image_pull_error()
+    kept = cluster.faults.add(Fault.respond(500, method="DELETE", path="*/jobs/*"))
+    async with replica(cluster, tmp_path) as one:
+        await one.post("a", "true")
+        assert (await one.end("a")).outcome == "failed"
+        await kill(one)
+    kept.remove()
+    async with replica(cluster, tmp_path) as one:
+        assert (await one.end("a")).outcome == "failed"
+        assert await one.book.ack("a")
+        await cluster.until(lambda c: not c.list("jobs"))
+
+
 async def test_another_request_at_another_replica_ended_the_run(cluster: LocalCluster, tmp_path: Path) -> None:
     async with replica(cluster, tmp_path, "one") as one, replica(cluster, tmp_path, "two") as two:
         await running(one)
