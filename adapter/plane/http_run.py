@@ -70,11 +70,7 @@ class HttpRun:
     # -- what the plane is told --------------------------------------------------------------------------------------
 
     async def beat(self, beat: Beat) -> float | None:
-        """A sign of life, unless there was another one just now. Does not raise: the next one comes the sooner.
-
-        The delay after a failure counts from its beginning: with one on top of the longest wait for an answer, a run
-        could be silent for 80 s after an outage.
-        """
+        """A sign of life, unless there was another one just now. Does not raise: the next one comes the sooner."""
         interval, began = self._standing.interval, anyio.current_time()
         ago = began - self._link.accepted_at
         if ago < interval / 2:
@@ -83,6 +79,7 @@ class HttpRun:
         try:
             await self._link.sign("beat", body)
         except PlaneError as error:
+            # The delay counts from the beginning: on top of the longest wait for an answer it made 80 s of silence.
             rest = min(interval, self._beats.next()) - (anyio.current_time() - began)
             return min(interval, max(rest, error.retry_after, self._limits.interval_least))
         self._beats.reset()
