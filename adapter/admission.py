@@ -81,7 +81,7 @@ class Admission:
         if not lock.job:
             return f"the agent's lock, ConfigMap {lock.name}, is not one of ours"
         holder = await self._asked(lambda: self._jobs.get(lock.job))
-        if holder is None or holder.uid != lock.job_uid or holder.spent:
+        if holder is None or holder.uid != lock.job_uid or holder.over or holder.halted:
             return None
         if holder.instance == job.instance and self._abandoned(holder) and await self._swept(holder):
             return None

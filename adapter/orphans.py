@@ -27,8 +27,10 @@ class Fate(Enum):
 
 def fate_of(job: Job, work: Work) -> Fate:
     """The orphan's fate, by the labels of task and session; a session that one side does not know fits any."""
-    if job.suspended:
-        return Fate.NEVER_RAN if job.waiting else Fate.STOPPED
+    if job.waiting:
+        return Fate.NEVER_RAN
+    if job.halted:
+        return Fate.STOPPED
     if not work.reattach:
         return Fate.UNWANTED
     if job.adopter not in (None, work.run_id, work.lost):

@@ -39,14 +39,18 @@ class Watch:
         asked = False
         while True:
             end = self.case.end(anyio.current_time()) or self._unseen()
-            unseen = self.case.suspended and self.case.pod is None  # an adopted Job's pod may have its grace period
-            if end and (asked or (end.kind in (EndKind.OVER, EndKind.UNSEEN) and not unseen)):
+            if end and (asked or self._was_seen(end)):
                 return end
             asked = end is not None
             if end:
                 await self.look()
             else:
                 await self._turn(self.case.wake_at())
+
+    def _was_seen(self, end: End) -> bool:
+        """Not so that a suspended Job has no pod: an adopted one's may have its grace period, untold of as yet."""
+        podless = self.case.suspended and self.case.pod is None
+        return end.kind in (EndKind.OVER, EndKind.UNSEEN) and not podless
 
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Watches on until something holds, for at most `seconds`; whether it does."""

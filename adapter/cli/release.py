@@ -114,7 +114,7 @@ def _plan(found: Found, *, force: bool) -> Iterator[str]:
 
 def _state(job: Job) -> str:
     if job.suspended:
-        return "never let run" if job.waiting else "suspended"
+        return "suspended" if job.let_run else "never let run"
     return "being deleted" if job.deleting else "running, as far as is known"
 
 

@@ -121,13 +121,13 @@ class Job:
 
     @property
     def waiting(self) -> bool:
-        """Whether it was never let run. One that was, and is suspended, has had its agent: it never runs again."""
+        """Whether it was never let run."""
         return self.suspended and not self.let_run
 
     @property
-    def spent(self) -> bool:
-        """Whether it starts nothing any more: it is over, or was stopped. Its pod may have its grace period yet."""
-        return self.over or (self.suspended and self.let_run)
+    def halted(self) -> bool:
+        """Whether it was stopped after it was let run: it never runs again. Its pod may have its grace period yet."""
+        return self.suspended and self.let_run
 
     @property
     def over(self) -> bool:

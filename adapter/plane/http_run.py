@@ -62,7 +62,7 @@ class HttpRun:
             stream: Lane(self._link, stream, limits, self._tell) for stream in ("stdout", "stderr")
         }
         self._link.refused = lambda text: self._tell("plane", f"the control plane refuses our token: {text}")
-        self._beats = Backoff(limits.interval_least, limits.retry_most)
+        self._beats = Backoff(limits.interval / 6, limits.interval / 2)
         self._turn = 0
         self._failing = False
         self._news, self._hurry, self._sent = anyio.Event(), anyio.Event(), anyio.Event()

@@ -184,7 +184,7 @@ class Keeper:
     async def _clean_up(self, adapter: Adapter, namespace: str, job: Job, asked: Asked | None) -> None:
         asked = asked or await self.asked_of(namespace, job)
         place, call = (adapter.connection, namespace), adapter.limits.call
-        if job.suspended or (asked and not asked.retain):  # one that was stopped has no end, and no TTL takes it
+        if job.halted or (asked and not asked.retain):  # one that was stopped has no end, and no TTL takes it
             await Jobs(*place, call=call).delete(job, "Background")
             return
         for run_id in {job.run_id, job.adopter} - {None}:
