@@ -62,7 +62,7 @@ class HttpRun:
             stream: Lane(self._link, stream, limits, self._tell) for stream in ("stdout", "stderr")
         }
         self._link.refused = lambda text: self._tell("plane", f"the control plane refuses our token: {text}")
-        self._beats = Backoff(limits.interval / 6, limits.interval / 2)
+        self._beats, self._lost = Backoff(limits.interval / 6, limits.interval / 2), False
         self._turn = 0
         self._failing = False
         self._news, self._hurry, self._sent = anyio.Event(), anyio.Event(), anyio.Event()
@@ -79,9 +79,12 @@ class HttpRun:
         try:
             await self._link.sign("beat", body)
         except PlaneError as error:
+            delay = self._beats.next() if self._lost else 0.0  # one that is lost alone is made up for at once
+            self._lost = True
             # The delay counts from the beginning: on top of the longest wait for an answer it made 80 s of silence.
-            rest = min(interval, self._beats.next()) - (anyio.current_time() - began)
+            rest = min(interval, delay) - (anyio.current_time() - began)
             return min(interval, max(rest, error.retry_after, self._limits.interval_least))
+        self._lost = False
         self._beats.reset()
         return self._standing.interval
 
